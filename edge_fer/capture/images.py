@@ -1,0 +1,87 @@
+"""A picture, or a folder of pictures, shown one after the other as a camera would see them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_fer.capture.source import Picture, checked
+from edge_fer.capture.uri import PICTURES
+from edge_fer.errors import CameraError
+
+log = logging.getLogger(__name__)
+
+
+class ImageFolder:
+    """Pictures in the order of their names, each held for some seconds."""
+
+    finite = True
+
+    def __init__(self, path: Path, *, fps: float, seconds: float, loop: bool, realtime: bool) -> None:
+        self._files = _picture_files(path)
+        self._path, self._loop, self._realtime = path, loop, realtime
+        self._repeats, self._period_ns = max(1, round(fps * seconds)), int(1e9 / fps)
+        self.lossless = not realtime
+
+    def pictures(self) -> Iterator[Picture]:
+        """Each picture `fps` times a second; those that cannot be read are named in the log and passed over."""
+        started_ns, count = time.monotonic_ns(), 0
+        while True:
+            shown = 0
+            for file in self._files:
+                image = self._read(file)
+                if image is None:
+                    continue
+                shown += 1
+                for _ in range(self._repeats):
+                    clip_ns = count * self._period_ns
+                    if self._realtime:
+                        time.sleep(max(0.0, (started_ns + clip_ns - time.monotonic_ns()) / 1e9))
+                    yield Picture(image, clip_ns, clip_ns / 1e6)
+                    count += 1
+            if not shown:
+                raise CameraError(f"{self._path}: none of its {len(self._files)} pictures can be read")
+            if not self._loop:
+                return
+
+    def _read(self, file: Path) -> npt.NDArray[np.uint8] | None:
+        """The picture; an alone one that cannot be used is an error, one of many is left out."""
+        try:
+            return _read_picture(file)
+        except CameraError as err:
+            if len(self._files) == 1:
+                raise
+            log.warning("left out: %s", err)
+            return None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _read_picture(file: Path) -> npt.NDArray[np.uint8]:
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise CameraError(f"{file}: not a picture that can be read")
+    return checked(np.asarray(image, np.uint8), str(file))
+
+
+def _picture_files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise CameraError(f"{path}: no such file or folder")
+    if path.is_file():
+        if not path.stat().st_size:
+            raise CameraError(f"{path}: the file is empty (0 bytes)")
+        return [path]
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES and file.is_file())
+    except OSError as err:
+        raise CameraError(f"{path}: the folder cannot be read ({err.strerror})") from err
+    if not files:
+        raise CameraError(f"{path}: the folder holds no picture ({', '.join(PICTURES)})")
+    return files

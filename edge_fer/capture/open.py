@@ -1,0 +1,35 @@
+"""From an address to an open source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_fer.capture.images import ImageFolder
+from edge_fer.capture.source import Source
+from edge_fer.capture.uri import CameraUri
+from edge_fer.capture.video import LiveVideo, VideoFile
+from edge_fer.errors import CameraError
+
+SAMPLE_CLIP = Path(__file__).parents[1] / "sample" / "WolfgangLanger_Pexels.mp4"
+"""One woman whose expressions change, 640x360, 24 fps, 472 frames (Wolfgang Langer, Pexels licence)."""
+
+IMAGE_FPS, IMAGE_SECONDS = 10.0, 1.0
+"""How a still picture is shown, unless its address says otherwise."""
+
+
+def open_source(uri: CameraUri) -> Source:
+    """The open camera, clip or folder; CameraError names it and what is wrong."""
+    if uri.scheme in ("v4l2", "url"):
+        return LiveVideo(uri)
+    loop, realtime = uri.flag("loop"), uri.flag("realtime")
+    if uri.scheme == "images":
+        return ImageFolder(
+            Path(uri.target),
+            fps=uri.number("fps", IMAGE_FPS, 0.1, 1000),
+            seconds=uri.number("seconds", IMAGE_SECONDS, 0.001, 3600),
+            loop=loop,
+            realtime=realtime,
+        )
+    if uri.scheme == "sample" and not SAMPLE_CLIP.exists():
+        raise CameraError(f"{SAMPLE_CLIP}: the sample clip is not installed; in a checkout: make models")
+    return VideoFile(SAMPLE_CLIP if uri.scheme == "sample" else Path(uri.target), loop=loop, realtime=realtime)

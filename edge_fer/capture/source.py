@@ -1,0 +1,58 @@
+"""What every camera is to the rest, and the pictures and times that all of them obey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_fer.errors import CameraError
+
+MIN_SIDE_PX = 48
+"""Smaller pictures cannot hold a face of the network's input size."""
+
+MAX_PIXELS = 7680 * 4320
+"""8K UHD, 100 MB as BGR; larger pictures would not leave a small board its memory."""
+
+
+class Picture(NamedTuple):
+    """One image as a source delivers it."""
+
+    bgr: npt.NDArray[np.uint8]  # (height, width, 3)
+    clip_ns: int | None  # position on the clip's timeline, which goes on across loops; None if live
+    clip_ms: float | None  # position in the file
+
+
+class Source(Protocol):
+    """A camera, clip or folder. Opened by its constructor, which raises CameraError."""
+
+    finite: bool
+    """Ends by itself: the end is no fault."""
+
+    lossless: bool
+    """Waits for the pipeline, so that every picture is looked at; a camera never waits."""
+
+    def pictures(self) -> Iterator[Picture]:
+        """Blocks for the next picture; ends when the source does."""
+
+    def close(self) -> None:
+        """Give the device back."""
+
+
+def checked(image: npt.NDArray[np.uint8], where: str) -> npt.NDArray[np.uint8]:
+    """The image as BGR (height, width, 3): grey is widened, alpha dropped; CameraError where its size is absurd."""
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE_PX:
+        raise CameraError(f"{where}: the picture is {width}x{height} px; faces need at least {MIN_SIDE_PX} px")
+    if height * width > MAX_PIXELS:
+        raise CameraError(
+            f"{where}: the picture is {width}x{height} px ({height * width / 1e6:.0f} MP); at most "
+            f"{MAX_PIXELS / 1e6:.0f} MP (8K) are read: shrink it first"
+        )
+    if image.ndim == 2:  # noqa: PLR2004 - rows and columns, no colours
+        image = image[:, :, None]
+    if image.shape[2] == 1:
+        return np.repeat(image, 3, axis=2)
+    return image[:, :, :3]

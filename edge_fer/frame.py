@@ -1,0 +1,84 @@
+"""The values that travel from camera to event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the frame; it may reach over the frame's border."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle point, (x, y)."""
+        return self.left + self.width / 2, self.top + self.height / 2
+
+    def moved(self, dx: float, dy: float) -> Box:
+        """The same box elsewhere."""
+        return self._replace(left=self.left + dx, top=self.top + dy)
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, 0..1."""
+        width = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        height = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        if width <= 0 or height <= 0:
+            return 0.0
+        overlap = width * height
+        return overlap / (self.width * self.height + other.width * other.height - overlap)
+
+
+class Eyes(NamedTuple):
+    """Centres of the eyes in pixels of the frame; left and right as the viewer sees them."""
+
+    left_x: float
+    left_y: float
+    right_x: float
+    right_y: float
+
+    def moved(self, dx: float, dy: float) -> Eyes:
+        """The same eyes elsewhere."""
+        return Eyes(self.left_x + dx, self.left_y + dy, self.right_x + dx, self.right_y + dy)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One detected face."""
+
+    box: Box
+    eyes: Eyes
+    score: float  # 0..1, the detector's own
+
+    def moved(self, dx: float, dy: float) -> Face:
+        """The same face elsewhere."""
+        return Face(self.box.moved(dx, dy), self.eyes.moved(dx, dy), self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One camera image, as captured."""
+
+    camera: str
+    seq: int  # counts captures of this camera, so a gap is a lost frame
+    time_ns: int  # timeline of all decisions: time.monotonic_ns() at capture, or the position in a clip
+    captured_unix_ns: int  # wall clock when the frame was handed over
+    bgr: npt.NDArray[np.uint8]  # (height, width, 3)
+    clip_ms: float | None = None  # position in a clip; None for a live camera
+
+    @property
+    def width_px(self) -> int:
+        """Columns of the image."""
+        return int(self.bgr.shape[1])
+
+    @property
+    def height_px(self) -> int:
+        """Rows of the image."""
+        return int(self.bgr.shape[0])

@@ -1,0 +1,1 @@
+"""The sample clip, fetched by `python -m converter assets`."""

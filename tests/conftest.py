@@ -1,0 +1,43 @@
+"""What several tests need: the sample clip, generated clips and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_fer.capture.open import SAMPLE_CLIP
+
+SHARED_MEDIA = Path(__file__).parents[2] / "shared" / "media"
+
+
+@pytest.fixture(scope="session")
+def sample_clip() -> Path:
+    assert SAMPLE_CLIP.exists(), "the sample clip is missing: run `make models`"
+    return SAMPLE_CLIP
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    if not SHARED_MEDIA.is_dir():
+        pytest.skip(f"no folder of clips with faces at {SHARED_MEDIA}: only on the developers' machines")
+    return SHARED_MEDIA
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a clip of plain frames whose brightness counts up by 20."""
+
+    def make(name: str = "clip.avi", frames: int = 5, size: tuple[int, int] = (64, 48), fps: float = 10) -> Path:
+        path = tmp_path / name
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
+        assert writer.isOpened()
+        for number in range(frames):
+            writer.write(np.full((size[1], size[0], 3), number * 20, np.uint8))
+        writer.release()
+        return path
+
+    return make
