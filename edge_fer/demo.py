@@ -53,7 +53,7 @@ def show(tables: Mapping[str, Any], *, seconds: float | None, verbose: bool) -> 
         if config.broker is None:
             embedded = stack.enter_context(EmbeddedBroker(BROKER_PORT, fallback=True))
             config = load_config(None, {**tables, "broker": {"url": f"mqtt://127.0.0.1:{embedded.port}"}})
-        console.print(_how_to_subscribe(config), highlight=False)
+        console.print(_how_to_subscribe(config), highlight=False, soft_wrap=True)
         started_s = time.monotonic()
         daemon = _run(console, config, stop, seconds)
         _sum_up(console, daemon, time.monotonic() - started_s)
@@ -104,6 +104,7 @@ def _sum_up(console: Any, daemon: Daemon, elapsed_s: float) -> None:  # noqa: AN
         f"Done: {frames} frames in {elapsed_s:.0f} s, {dropped} dropped, {daemon.pipeline.events} events; "
         f"{cpu:.0%} of one core with broker and view.",
         highlight=False,
+        soft_wrap=True,
     )
 
 

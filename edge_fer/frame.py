@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +72,10 @@ class Frame:
     captured_unix_ns: int  # wall clock when the frame was handed over
     bgr: npt.NDArray[np.uint8]  # (height, width, 3)
     clip_ms: float | None = None  # position in a clip; None for a live camera
+
+    def without_picture(self) -> Frame:
+        """The same size and times around a black picture that takes no memory."""
+        return replace(self, bgr=np.broadcast_to(np.uint8(0), self.bgr.shape))
 
     @property
     def width_px(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -73,7 +73,7 @@ class Line:
     tracker: Tracker
     decisions: dict[int, ExpressionDecision] = field(default_factory=dict)  # by track
     frames: int = 0  # looked at
-    last: Frame | None = None  # without its picture: size and times only
+    last: Frame | None = None  # without its picture
     state: CameraState | None = None  # as last published
 
 
@@ -124,8 +124,7 @@ class Pipeline:
 
     def _look_at(self, frame: Frame) -> None:
         line = self._lines[frame.camera]
-        # The picture is not kept: only its size and times are needed later.
-        line.last = replace(frame, bgr=frame.bgr[:0])
+        line.last = frame.without_picture()
         if line.frames % self._find.every_frames == 0:
             with self._stage("detect"):
                 faces = self._detector.detect(frame.bgr)

@@ -86,7 +86,7 @@ def event_line(message: Message) -> str:
 
 
 def _add_camera(table: Table, name: str, view: CameraView, fps: float) -> None:
-    label = Text.assemble((name, "bold"), (" *", STATE_COLOURS[view.state]))
+    label = Text.assemble((name, "bold"), (" ●", STATE_COLOURS[view.state]))
     rate = f"{fps:.1f}"
     if view.state != "online" or not view.tracks:
         what = "no face" if view.state == "online" else f"{view.state}: {view.reason}" if view.reason else view.state

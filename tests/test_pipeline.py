@@ -139,4 +139,5 @@ def test_no_picture_is_kept_between_frames() -> None:
     _, pipeline, _ = play(["neutral"] * 8)
     last = pipeline._lines["front"].last
     assert last is not None
-    assert last.bgr.size == 0
+    assert not last.bgr.any()
+    assert (last.width_px, last.height_px) == (320, 240)

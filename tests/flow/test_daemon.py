@@ -1,0 +1,173 @@
+"""The daemon as its users start it: a process, a real mosquitto, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from realbrokers import MOSQUITTO, Mosquitto, Subscriber, wait_until
+
+RUN = [sys.executable, "-m", "edge_fer", "run", "--node", "lab"]
+LOOP = ["--camera", "front=sample:?loop=1&realtime=1"]
+EVENTS = "edge-fer/lab/camera/front/events"
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed: apt-get install mosquitto mosquitto-clients")
+    broker = Mosquitto(tmp_path).start()
+    yield broker
+    broker.kill()
+
+
+def start(*options: str, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen([*RUN, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+
+
+def finish(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
+    """Exit code, output and log of a daemon that was told to stop."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_subscriber_sees_a_visit_from_online_to_offline(mosquitto: Mosquitto, number: int) -> None:
+    subscriber = Subscriber(mosquitto.port)
+    daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
+    wait_until(lambda: subscriber.on(EVENTS), timeout_s=30)
+    code, _, err = finish(daemon, number)
+    assert (code, "Traceback" in err) == (0, False)
+    wait_until(lambda: subscriber.payloads("edge-fer/lab/status")[-1:] == [b"offline"])
+    bodies = [message.body for message in subscriber.on(EVENTS)]
+    assert [body["seq"] for body in bodies] == list(range(1, len(bodies) + 1))
+    assert (bodies[0]["type"], bodies[-1]["type"], bodies[-1]["reason"]) == ("start", "end", "stopped")
+    assert not any(body["replayed"] for body in bodies)
+    assert b"online" in subscriber.payloads("edge-fer/lab/status")
+    camera = [message.body["state"] for message in subscriber.on("edge-fer/lab/camera/front/status")]
+    assert camera[-2:] == ["online", "offline"]
+    info = subscriber.on("edge-fer/lab/info")[-1].body
+    assert info["labels"][0] == "neutral"
+    assert all(model["xnnpack_operators"] == model["operators"] for model in info["models"])
+
+
+def test_who_subscribes_later_sees_states_but_no_old_events(mosquitto: Mosquitto) -> None:
+    first = Subscriber(mosquitto.port)
+    daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
+    wait_until(lambda: first.on("edge-fer/lab/camera/front/state"), timeout_s=30)
+    finish(daemon)
+    later = Subscriber(mosquitto.port)
+    wait_until(lambda: later.on("edge-fer/lab/camera/front/state"))
+    assert later.payloads("edge-fer/lab/status") == [b"offline"]
+    assert later.on("edge-fer/lab/camera/front/state")[0].body["expression"] == "unknown"
+    assert later.on(EVENTS) == []
+
+
+@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed: mosquitto-clients")
+def test_mosquitto_sub_shows_it(mosquitto: Mosquitto) -> None:
+    command = ["mosquitto_sub", "-p", str(mosquitto.port), "-t", "edge-fer/#", "-v", "-W", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
+        daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
+        assert watcher.stdout is not None
+        seen = next(line for line in watcher.stdout if line.startswith(EVENTS))
+        watcher.terminate()
+    finish(daemon)
+    assert json.loads(seen.partition(" ")[2])["type"] == "start"
+
+
+def test_a_broker_that_is_not_there_yet_is_waited_for_and_told_once(mosquitto: Mosquitto) -> None:
+    mosquitto.kill()
+    daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}", "--print")
+    assert daemon.stdout is not None
+    printed = json.loads(daemon.stdout.readline())
+    mosquitto.start()
+    subscriber = Subscriber(mosquitto.port)
+    wait_until(lambda: subscriber.on(EVENTS), timeout_s=60)
+    code, _, err = finish(daemon)
+    first = subscriber.on(EVENTS)[0].body
+    assert (first["id"], first["replayed"]) == (printed["id"], True)
+    assert code == 0
+    assert err.count("not reachable") == 1
+
+
+def test_without_a_broker_events_are_printed_as_json_lines() -> None:
+    done = subprocess.run([*RUN, "--camera", "front=sample:", "--print"], capture_output=True, text=True, check=True)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["type"] for event in events][:1] == ["start"]
+    assert events[-1]["type"] == "end"
+
+
+def test_a_reader_who_leaves_ends_it_quietly() -> None:
+    daemon = start(*LOOP, "--print")
+    assert daemon.stdout is not None
+    daemon.stdout.readline()
+    daemon.stdout.close()
+    assert daemon.wait(timeout=60) == 0
+    assert daemon.stderr is not None
+    assert "Traceback" not in daemon.stderr.read()
+
+
+def test_one_lost_camera_does_not_disturb_another() -> None:
+    daemon = start(*LOOP, "--camera", "back=rtsp://127.0.0.1:9/none", "--print")
+    assert daemon.stdout is not None
+    assert json.loads(daemon.stdout.readline())["camera"] == "front"
+    code, _, err = finish(daemon)
+    assert code == 0
+    assert err.count("camera back") == 1
+
+
+def test_the_demonstration_ends_by_itself_and_leaves_nothing_running() -> None:
+    demo = [sys.executable, "-m", "edge_fer", "demo", "--seconds", "6"]
+    done = subprocess.run(demo, capture_output=True, text=True, stdin=subprocess.DEVNULL, start_new_session=True, check=True)
+    assert "mosquitto_sub" in done.stdout
+    assert "start" in done.stdout
+    assert "Done:" in done.stdout.splitlines()[-2] + done.stdout.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demonstration_takes_another_port_where_a_broker_is_already() -> None:
+    with ExitStack() as stack:
+        # Where something listens there already, that is what the test needs.
+        with suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", 1883)))
+        demo = [sys.executable, "-m", "edge_fer", "demo", "--seconds", "2"]
+        done = subprocess.run(demo, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True)
+    assert "mqtt://127.0.0.1:1883" not in done.stdout
+    assert "mqtt://127.0.0.1:" in done.stdout
+
+
+def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it() -> None:
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(COLUMNS="100", LINES="30", TERM="xterm-256color")
+        os.execv(sys.executable, [sys.executable, "-m", "edge_fer", "demo"])
+    seen = b""
+    until_s = time.monotonic() + 60
+    while b"fps" not in seen or b"start" not in seen:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, until_s - time.monotonic()))
+        assert ready, f"waited in vain for the live view, saw {seen[-2000:]!r}"
+        seen += os.read(terminal, 4096)
+    os.write(terminal, b"\x03")
+    with suppress(OSError):  # the terminal is gone with its last process
+        while more := os.read(terminal, 4096):
+            seen += more
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert "confidence" in seen.decode(errors="replace")
+    assert "Done:" in seen.decode(errors="replace")
+
+

@@ -1,0 +1,119 @@
+"""The whole flow on the sample clip: real decoder, detector, network, decisions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sample_events import GOLDEN, Collector, play
+
+from edge_fer.align import crop_face
+from edge_fer.capture.open import open_source
+from edge_fer.capture.uri import parse_camera_uri
+from edge_fer.classify import ExpressionReader, model_path
+from edge_fer.detect import FaceDetector
+from edge_fer.labels import EXPRESSIONS
+from edge_fer.tflite import installed_runtimes
+
+FRAME_MS = 1000 / 24
+
+# The networks' float arithmetic differs between processors in the last digits, which moves a score by about 0.02 (as
+# int8 and float32 differ here). Where scores cross, they do so within a smoothing time of 400 ms and a hysteresis of
+# 0.1: 0.02 / 0.1 * 400 ms = 80 ms, two frames, and one more because time comes in frames.
+TIME_TOLERANCE_MS = 3 * FRAME_MS
+
+# Detection runs every third frame; between, the box moves on at up to this speed: three frames' worth of it.
+BOX_TOLERANCE_PX = 12
+
+
+@pytest.fixture(scope="module")
+def collected() -> Collector:
+    return play()
+
+
+@pytest.mark.skipif("litert" not in installed_runtimes(), reason="the golden list is of the int8 network on LiteRT")
+def test_the_events_are_the_golden_ones(collected: Collector) -> None:
+    golden = json.loads(GOLDEN.read_text())
+    events = collected.events
+    assert [(event["seq"], event["type"], event["track"], event["expression"], event["reason"]) for event in events] == [
+        (event["seq"], event["type"], event["track"], event["expression"], event["reason"]) for event in golden
+    ]
+    for found, wanted in zip(events, golden, strict=True):
+        assert found["clip_ms"] == pytest.approx(wanted["clip_ms"], abs=TIME_TOLERANCE_MS)
+        for side in ("left_px", "top_px", "width_px", "height_px"):
+            assert found["box"][side] == pytest.approx(wanted["box"][side], abs=BOX_TOLERANCE_PX)
+
+
+def test_every_event_is_complete_and_consistent(collected: Collector) -> None:
+    for number, event in enumerate(collected.events, start=1):
+        assert event["seq"] == number
+        assert event["id"] == f"{event['boot_id']}-{number}"
+        assert tuple(event["scores"]) == EXPRESSIONS
+        assert sum(event["scores"].values()) == pytest.approx(1, abs=0.001)  # eight scores, rounded to 0.0001
+        assert event["confidence"] == max(event["scores"].values())
+        assert (event["frame_width_px"], event["frame_height_px"]) == (640, 360)
+
+
+def test_she_stays_one_person_from_start_to_end(collected: Collector) -> None:
+    events = collected.events
+    assert {event["track"] for event in events} == {1}
+    assert [event["type"] for event in events][0] == "start"
+    assert [event["type"] for event in events][-1] == "end"
+    assert {event["type"] for event in events[1:-1]} == {"update"}
+
+
+def test_the_camera_comes_online_and_goes_with_its_clip(collected: Collector) -> None:
+    states = [
+        (message.body["state"], message.body["reason"])
+        for message in collected.messages
+        if message.topic == "edge-fer/lab/camera/front/status"
+    ]
+    assert states == [("connecting", ""), ("online", ""), ("offline", "the clip has ended")]
+
+
+@pytest.mark.parametrize("network", ["nano_a", "nano_b"])
+def test_all_runtimes_and_precisions_read_the_same(network: str, sample_clip: Path) -> None:
+    detector = FaceDetector("full")
+    source = open_source(parse_camera_uri(str(sample_clip)))
+    crops = [
+        crop_face(picture.bgr, detector.detect(picture.bgr)[0])
+        for number, picture in enumerate(source.pictures())
+        if number % 12 == 0
+    ]
+    source.close()
+    readers = {
+        (runtime, precision): ExpressionReader(model_path(network, precision), runtime=runtime)  # type: ignore[arg-type]
+        for runtime in installed_runtimes()
+        for precision in ("float32", "int8")
+        if precision == "float32" or runtime == "litert"
+    }
+    scores = {key: np.stack([reader.read(crop) for crop in crops]) for key, reader in readers.items()}
+    reference = scores.pop((installed_runtimes()[0], "float32"))
+    for (_, precision), found in scores.items():
+        if precision == "float32":
+            assert (found.argmax(axis=1) == reference.argmax(axis=1)).all()
+            # The same sums in another order: float32 keeps seven digits, a few are lost in 20 layers.
+            assert np.abs(found - reference).max() < 1e-4
+        else:
+            clear = np.sort(reference, axis=1)[:, -1] - np.sort(reference, axis=1)[:, -2] > 0.15
+            assert clear.sum() >= 20
+            assert (found.argmax(axis=1) == reference.argmax(axis=1))[clear].all()
+
+
+def test_photos_of_clear_expressions_are_read_as_such(media: Path) -> None:
+    for name, expected in (("angry.jpg", "anger"), ("neutral.jpeg", "neutral"), ("surprised.jpeg", "surprise")):
+        start = play(str(media / name)).events[0]
+        assert start["expression"] == expected, name
+
+
+def test_a_man_who_leaves_the_picture_ends_his_track(media: Path) -> None:
+    events = play(str(media / "face_noface.mov")).events
+    assert events[-1]["type"] == "end"
+    assert events[-1]["reason"] == "left"
+
+
+def test_two_people_are_two_tracks(media: Path) -> None:
+    events = play(str(media / "head-pose-face-detection-female-and-male.gif")).events
+    assert len([event for event in events if event["type"] == "start"]) == 2

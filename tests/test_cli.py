@@ -1,0 +1,164 @@
+"""Bad input: a message that names what is wrong, the right exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_fer.card import card_path
+from edge_fer.classify import model_path
+from edge_fer.cli import main
+from edge_fer.tflite import installed_runtimes
+
+GOOD_CAMERA = "[camera.front]\nuri = 'sample:'\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "told"),
+    [
+        (["run"], 2, "no camera: give --camera"),
+        (["run", "--camera", "sample:"], 2, "nowhere to publish to"),
+        (["run", "--camera", "a=sample:", "--camera", "a=sample:", "--print"], 2, "'a' is given twice"),
+        (["run", "--colour"], 2, "No such option"),
+        (["jump"], 2, "No such command 'jump'"),
+        (["run", "--camera", "webcam:0", "--print"], 69, "unknown kind of camera 'webcam:'"),
+        (["run", "--camera", "front=/nowhere/clip.mp4", "--print"], 69, "camera front: /nowhere/clip.mp4: no such file"),
+        (["run", "--camera", "/dev/video-none", "--print"], 69, "/dev/video-none: no such device"),
+        (["run", "--camera", "sample:", "--node", "My Node", "--print"], 78, "node: found 'My Node'"),
+        (["run", "--camera", "sample:", "--broker", "http://broker"], 78, "unknown scheme 'http'"),
+        (["run", "--camera", "sample:", "--broker", "mqtt://u:s3cret@broker"], 78, "EDGE_FER_MQTT_PASSWORD"),
+        (["run", "--config", "/nowhere/edge-fer.toml", "--print"], 78, "/nowhere/edge-fer.toml: cannot be read"),
+        (["check-config", "/nowhere/edge-fer.toml"], 78, "/nowhere/edge-fer.toml: cannot be read"),
+        (["bench", "--clip", "/nowhere/clip.mp4"], 69, "/nowhere/clip.mp4: no such file"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(
+    argv: list[str], code: int, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == code
+    err = capfd.readouterr().err
+    assert told in err
+    assert "Traceback" not in err
+    assert "s3cret" not in err
+
+
+def bad_files(folder: Path, kind: str) -> tuple[Path, str]:
+    """A file that is no camera, and what must be told about it."""
+    path = folder / {"1x1": "p.png", "8000x6000": "p.png"}.get(kind, "clip.mp4")
+    if kind == "empty":
+        path.touch()
+        return path, "empty"
+    if kind == "text":
+        path.write_text("no video\n" * 50)
+        return path, "not a video"
+    if kind == "unreadable":
+        path.mkdir()
+        return path, "no picture"
+    width, height = (int(side) for side in kind.split("x"))
+    cv2.imwrite(str(path), np.zeros((height, width), np.uint8))
+    return path, f"{width}x{height} px"
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "unreadable", "1x1", "8000x6000"])
+def test_what_is_no_camera_ends_with_69_and_its_name(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path, told = bad_files(tmp_path, kind)
+    assert main(["run", "--camera", f"front={path}", "--print"]) == 69
+    out, err = capfd.readouterr()
+    assert f"edge-fer: camera front: {path}" in err
+    assert told in err
+    assert out == ""
+
+
+def test_a_clip_without_frames_ends_with_69(make_clip: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--camera", str(make_clip(frames=0)), "--print"]) == 69
+    assert "no frame" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_grey_pictures_and_alpha_are_no_error(tmp_path: Path, channels: int, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.full((100, 100, channels), 200, np.uint8))
+    assert main(["run", "--camera", str(path), "--print"]) == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def own_model(folder: Path, precision: str = "int8") -> Path:
+    """A copy of a shipped model with its card."""
+    shipped = model_path("nano_b", precision)  # type: ignore[arg-type]
+    for source in (shipped, card_path(shipped)):
+        shutil.copy(source, folder)
+    return folder / shipped.name
+
+
+def run_with_model(folder: Path, model: Path, runtime: str = "auto") -> int:
+    config = folder / "edge-fer.toml"
+    config.write_text(f"{GOOD_CAMERA}[model]\npath = '{model}'\nruntime = '{runtime}'\n")
+    return main(["run", "--config", str(config), "--print", "--seconds", "1"])
+
+
+def test_a_model_of_ones_own_runs(tmp_path: Path) -> None:
+    assert run_with_model(tmp_path, own_model(tmp_path, "float32")) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("truncated", "the file is damaged or of another version"),
+        ("changed", "the file is damaged or of another version"),
+        ("no card", "its card emotionnet_nano_b_int8.json cannot be read"),
+        ("card is text", "not a model card"),
+        ("labels in another order", "edge-fer needs neutral, happiness"),
+        ("missing", "cannot read the model"),
+    ],
+)
+def test_a_damaged_model_is_refused_before_it_is_loaded(
+    tmp_path: Path, damage: str, told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = own_model(tmp_path)
+    content = bytearray(model.read_bytes())
+    if damage == "truncated":
+        model.write_bytes(content[:1000])
+    elif damage == "changed":
+        content[5000] ^= 1
+        model.write_bytes(content)
+    elif damage == "no card":
+        card_path(model).unlink()
+    elif damage == "card is text":
+        card_path(model).write_text("a fine model")
+    elif damage == "labels in another order":
+        card = json.loads(card_path(model).read_text())
+        card["labels"].reverse()
+        card_path(model).write_text(json.dumps(card))
+    else:
+        model.unlink()
+    assert run_with_model(tmp_path, model) == 69
+    err = capfd.readouterr().err
+    assert told in err
+    assert str(tmp_path) in err
+
+
+@pytest.mark.skipif("tflite-runtime" not in installed_runtimes(), reason="tflite-runtime has no wheel for this Python")
+def test_int8_off_xnnpack_is_refused_with_what_to_choose(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_with_model(tmp_path, own_model(tmp_path), "tflite-runtime") == 69
+    assert "XNNPACK takes only" in capfd.readouterr().err
+
+
+def test_check_config_says_that_a_file_is_right(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "edge-fer.toml"
+    path.write_text(f"node = 'lab'\n{GOOD_CAMERA}")
+    assert main(["check-config", str(path)]) == 0
+    assert "node lab, cameras front" in capfd.readouterr().out
+
+
+def test_help_loads_no_heavy_module() -> None:
+    check = "import sys; from edge_fer.cli import main; main(['--help']); print([m for m in ('numpy', 'cv2', 'paho') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
