@@ -45,18 +45,28 @@ def sample_square(
     scale = side / grid
     cos, sin = math.cos(angle_rad) * scale, math.sin(angle_rad) * scale
     half = (grid - 1) / 2
+    # Only the part of the frame under the square is turned to grey, and one channel is resampled instead of three.
+    reach = (abs(cos) + abs(sin)) * grid / 2 + 2
+    left, right = _clipped(centre[0], reach, bgr.shape[1])
+    top, bottom = _clipped(centre[1], reach, bgr.shape[0])
+    part = cv2.cvtColor(bgr[top:bottom, left:right], cv2.COLOR_BGR2GRAY)
     matrix = np.array(
         [
-            [cos, -sin, centre[0] - 0.5 - cos * half + sin * half],
-            [sin, cos, centre[1] - 0.5 - sin * half - cos * half],
+            [cos, -sin, centre[0] - left - 0.5 - cos * half + sin * half],
+            [sin, cos, centre[1] - top - 0.5 - sin * half - cos * half],
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    fine = cv2.warpAffine(bgr, matrix, (grid, grid), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    grey = cv2.cvtColor(fine, cv2.COLOR_BGR2GRAY)
+    grey = cv2.warpAffine(part, matrix, (grid, grid), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     if factor > 1:
         grey = cv2.resize(grey, (size_px, size_px), interpolation=cv2.INTER_AREA)
     return np.asarray(grey, np.uint8)
+
+
+def _clipped(centre: float, reach: float, size: int) -> tuple[int, int]:
+    """First and last + 1 of the pixels that lie within reach and in the frame; the nearest one where there is none."""
+    first = min(max(0, math.floor(centre - reach)), size - 1)
+    return first, max(first + 1, min(size, math.ceil(centre + reach)))
 
 
 def normalise(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
