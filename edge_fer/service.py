@@ -26,7 +26,8 @@ from edge_fer.detect import FaceDetector
 from edge_fer.errors import CameraError
 from edge_fer.events import ModelInfo, NodeInfo, Publisher, message
 from edge_fer.labels import EXPRESSIONS
-from edge_fer.mqtt import MqttPublisher, parse_broker_url, read_password
+from edge_fer.login import parse_broker_url, read_password
+from edge_fer.mqtt import MqttPublisher
 from edge_fer.pipeline import Pipeline
 from edge_fer.publishers import EveryPublisher
 from edge_fer.telemetry import ThroughputMeter, board_name
@@ -52,9 +53,19 @@ class Models:
 class Daemon:
     """Readers, pipeline and telemetry around one publisher."""
 
-    def __init__(self, config: Config, models: Models, publisher: Publisher, boot_id: str) -> None:
-        """CameraError where an address makes no sense; nothing is opened yet."""
-        self._config, self._publisher = config, publisher
+    def __init__(
+        self,
+        config: Config,
+        models: Models,
+        publisher: Publisher,
+        boot_id: str,
+        is_sound: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """CameraError where an address makes no sense; nothing is opened yet.
+
+        `is_sound` is asked in each turn: False means that a thread of the publisher has crashed.
+        """
+        self._config, self._publisher, self._is_sound = config, publisher, is_sound
         uris = {name: parse_camera_uri(camera.uri) for name, camera in config.camera.items()}
         self.inbox = Inbox()
         self.pipeline = Pipeline(
@@ -89,6 +100,8 @@ class Daemon:
                     self._note(change)
                 if self._meter.due():
                     self._publish_throughput()
+                if not self._is_sound():
+                    raise RuntimeError("the thread of the MQTT client has crashed; its error stands above")
         finally:
             self._stop_readers()
             self.pipeline.stop()
@@ -176,7 +189,7 @@ def running(
         mqtt = _mqtt(config.broker, config.node, boot_id, on_broker) if config.broker else None
         models = load_models(config)
         publisher = EveryPublisher([*([mqtt] if mqtt else []), *extra])
-        daemon = Daemon(config, models, publisher, boot_id)
+        daemon = Daemon(config, models, publisher, boot_id, (lambda: mqtt.alive) if mqtt else lambda: True)
         if mqtt:
             mqtt.start()
             stack.callback(mqtt.stop, BROKER_STOP_S)

@@ -30,7 +30,11 @@ GOOD_CAMERA = "[camera.front]\nuri = 'sample:'\n"
         (["run", "--colour"], 2, "No such option"),
         (["jump"], 2, "No such command 'jump'"),
         (["run", "--camera", "webcam:0", "--print"], 69, "unknown kind of camera 'webcam:'"),
-        (["run", "--camera", "front=/nowhere/clip.mp4", "--print"], 69, "camera front: /nowhere/clip.mp4: no such file"),
+        (
+            ["run", "--camera", "front=/nowhere/clip.mp4", "--print"],
+            69,
+            "camera front: /nowhere/clip.mp4: no such file",
+        ),
         (["run", "--camera", "/dev/video-none", "--print"], 69, "/dev/video-none: no such device"),
         (["run", "--camera", "sample:", "--node", "My Node", "--print"], 78, "node: found 'My Node'"),
         (["run", "--camera", "sample:", "--broker", "http://broker"], 78, "unknown scheme 'http'"),
@@ -68,7 +72,9 @@ def bad_files(folder: Path, kind: str) -> tuple[Path, str]:
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "unreadable", "1x1", "8000x6000"])
-def test_what_is_no_camera_ends_with_69_and_its_name(tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_camera_ends_with_69_and_its_name(
+    tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     path, told = bad_files(tmp_path, kind)
     assert main(["run", "--camera", f"front={path}", "--print"]) == 69
     out, err = capfd.readouterr()
@@ -159,6 +165,7 @@ def test_check_config_says_that_a_file_is_right(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_help_loads_no_heavy_module() -> None:
-    check = "import sys; from edge_fer.cli import main; main(['--help']); print([m for m in ('numpy', 'cv2', 'paho') if m in sys.modules])"
+    heavy = "[name for name in ('numpy', 'cv2', 'paho') if name in sys.modules]"
+    check = f"import sys; from edge_fer.cli import main; main(['--help']); print({heavy})"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -132,7 +132,9 @@ def test_one_lost_camera_does_not_disturb_another() -> None:
 
 def test_the_demonstration_ends_by_itself_and_leaves_nothing_running() -> None:
     demo = [sys.executable, "-m", "edge_fer", "demo", "--seconds", "6"]
-    done = subprocess.run(demo, capture_output=True, text=True, stdin=subprocess.DEVNULL, start_new_session=True, check=True)
+    done = subprocess.run(
+        demo, capture_output=True, text=True, stdin=subprocess.DEVNULL, start_new_session=True, check=True
+    )
     assert "mosquitto_sub" in done.stdout
     assert "start" in done.stdout
     assert "Done:" in done.stdout.splitlines()[-2] + done.stdout.splitlines()[-1]
@@ -169,5 +171,3 @@ def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it() -> None:
     assert os.waitstatus_to_exitcode(status) == 0
     assert "confidence" in seen.decode(errors="replace")
     assert "Done:" in seen.decode(errors="replace")
-
-

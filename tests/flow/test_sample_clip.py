@@ -37,9 +37,9 @@ def collected() -> Collector:
 def test_the_events_are_the_golden_ones(collected: Collector) -> None:
     golden = json.loads(GOLDEN.read_text())
     events = collected.events
-    assert [(event["seq"], event["type"], event["track"], event["expression"], event["reason"]) for event in events] == [
-        (event["seq"], event["type"], event["track"], event["expression"], event["reason"]) for event in golden
-    ]
+    assert [
+        (event["seq"], event["type"], event["track"], event["expression"], event["reason"]) for event in events
+    ] == [(event["seq"], event["type"], event["track"], event["expression"], event["reason"]) for event in golden]
     for found, wanted in zip(events, golden, strict=True):
         assert found["clip_ms"] == pytest.approx(wanted["clip_ms"], abs=TIME_TOLERANCE_MS)
         for side in ("left_px", "top_px", "width_px", "height_px"):
@@ -59,8 +59,8 @@ def test_every_event_is_complete_and_consistent(collected: Collector) -> None:
 def test_she_stays_one_person_from_start_to_end(collected: Collector) -> None:
     events = collected.events
     assert {event["track"] for event in events} == {1}
-    assert [event["type"] for event in events][0] == "start"
-    assert [event["type"] for event in events][-1] == "end"
+    assert events[0]["type"] == "start"
+    assert events[-1]["type"] == "end"
     assert {event["type"] for event in events[1:-1]} == {"update"}
 
 

@@ -1,0 +1,213 @@
+"""An MQTT broker on loopback for the first run: in a thread, or as a process (`python -m edge_fer.broker`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_fer.errors import EdgeFerError, UnavailableError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+STOP_S = 1.0
+"""What amqtt gets to stop by itself; then its tasks are cancelled."""
+
+CONNECT_S = 10.0
+"""How long a client may take to say CONNECT."""
+
+_REFUSE_VERSION = bytes([0x20, 2, 0, 1])  # CONNACK of MQTT 3.1.1: unacceptable protocol version
+_MQTT311_LEVEL = 4
+
+
+class EmbeddedBroker:
+    """amqtt on 127.0.0.1, open to every local client, MQTT 3.1.1 only; a context manager.
+
+    UnavailableError where amqtt is not installed, or where the port is taken; with `fallback` (or port 0) another port
+    is taken then, see `port`. Nothing is kept on disk.
+    """
+
+    def __init__(self, port: int = 1883, *, fallback: bool = False) -> None:
+        self.port = port
+        self._fallback = fallback
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """For clients on this machine."""
+        return f"mqtt://{HOST}:{self.port}"
+
+    def __enter__(self) -> EmbeddedBroker:  # noqa: PYI034 - Self needs Python 3.11
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns when clients can connect."""
+        if importlib.util.find_spec("amqtt") is None:
+            raise UnavailableError("the embedded broker needs the package amqtt: pip install 'edge-fer[demo]'")
+        # They report every packet, and at INFO every connection and change of state.
+        for chatty in ("amqtt", "transitions"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        started: Future[int] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="broker", daemon=True)
+        self._thread.start()
+        try:
+            self.port = started.result()
+        except ImportError as err:
+            raise UnavailableError(f"amqtt is installed but does not import: {err}") from err
+        except OSError as err:
+            raise UnavailableError(
+                f"port {self.port} of {HOST} cannot be used for the embedded broker ({os.strerror(err.errno or 0)}): "
+                "stop what listens there, or give another port"
+            ) from err
+
+    def stop(self) -> None:
+        """Close all connections and end the thread, within 2 s; does nothing where it does not run."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._loop is not None and self._stopping is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._stopping.set)
+        thread.join(2 * STOP_S)
+
+    def _run(self, started: Future[int]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except Exception as err:
+            if started.done():
+                raise
+            started.set_exception(err)  # the caller of start() gets it
+
+    async def _serve(self, started: Future[int]) -> None:
+        from amqtt.broker import Broker
+
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_exception_handler(_tell_quietly)
+        # "external": amqtt opens no socket of its own, because it cannot tell which port it got.
+        broker = Broker(
+            {
+                "listeners": {"default": {"type": "external"}},
+                "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+            }
+        )
+        await broker.start()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _welcome(broker, reader, writer)
+
+        try:
+            server = await self._listen(connected)
+            started.set_result(server.sockets[0].getsockname()[1])
+            await self._stopping.wait()
+            server.close()
+        finally:
+            await _shut_down(broker)
+
+    async def _listen(self, connected: Any) -> asyncio.Server:  # noqa: ANN401 - the callback type of asyncio
+        try:
+            return await asyncio.start_server(connected, HOST, self.port)
+        except OSError:
+            if not self._fallback:
+                raise
+        return await asyncio.start_server(connected, HOST, 0)
+
+
+class _Rereader:
+    """What amqtt reads from: first what was read to look at it, then the stream."""
+
+    def __init__(self, head: bytes, stream: asyncio.StreamReader) -> None:
+        self._head, self._stream = head, stream
+
+    async def read(self, n: int = -1) -> bytes:
+        if n < 0:
+            head, self._head = self._head, b""
+            return head + await self._stream.read()
+        head, self._head = self._head[:n], self._head[n:]
+        return head + await self._stream.readexactly(n - len(head))
+
+    def feed_eof(self) -> None:
+        self._stream.feed_eof()
+
+
+async def _welcome(broker: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:  # noqa: ANN401
+    """Hand a client to amqtt, but refuse MQTT 5 here.
+
+    amqtt takes the properties of an MQTT 5 CONNECT with a last will for lengths, and waits for ever for bytes that
+    never come, without an answer.
+    """
+    from amqtt.adapters import StreamWriterAdapter
+
+    try:
+        head = await asyncio.wait_for(_read_head(reader), CONNECT_S)
+        if head[-5:-1] == b"MQTT" and head[-1] > _MQTT311_LEVEL:
+            writer.write(_REFUSE_VERSION)
+            await writer.drain()
+        else:
+            await broker.external_connected(_Rereader(head, reader), StreamWriterAdapter(writer), "default")
+    except (OSError, EOFError, asyncio.TimeoutError) as err:
+        log.debug("a client left before it was connected: %s", err)
+    finally:
+        writer.close()
+
+
+async def _read_head(reader: asyncio.StreamReader) -> bytes:
+    """CONNECT up to the protocol level: type, remaining length (1 to 4 bytes), name with its length, level."""
+    head = await reader.readexactly(2)
+    while head[-1] & 0x80 and len(head) < 5:  # noqa: PLR2004 - see above
+        head += await reader.readexactly(1)
+    return head + await reader.readexactly(7)
+
+
+async def _shut_down(broker: Any) -> None:  # noqa: ANN401 - amqtt is optional
+    # It warns of last wills that nobody is there to get any more.
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(broker.shutdown(), STOP_S)
+
+
+def _tell_quietly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Clients that vanish make amqtt raise in places where nobody catches; that is no news."""
+    log.debug("broker: %s", context.get("message"), exc_info=context.get("exception"))
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=1883, show_default=True, help="0: any free port.")
+def main(port: int) -> None:
+    """A broker for a first try, on 127.0.0.1 only, until SIGTERM or Ctrl-C."""
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    try:
+        with EmbeddedBroker(port) as broker:
+            click.echo(f"listening on {HOST}:{broker.port}")
+            stop.wait()
+    except EdgeFerError as err:
+        click.echo(f"edge-fer: {err}", err=True)
+        sys.exit(err.exit_code)
+
+
+if __name__ == "__main__":
+    main()
