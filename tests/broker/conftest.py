@@ -51,7 +51,7 @@ def broker(request: pytest.FixtureRequest) -> Mosquitto | EmbeddedBroker:
 def subscribe() -> Iterator[Callable[..., Subscriber]]:
     made: list[Subscriber] = []
 
-    def make(port: int, **more: Any) -> Subscriber:  # noqa: ANN401 - as Subscriber has them
+    def make(port: int, **more: Any) -> Subscriber:
         made.append(Subscriber(port, **more))
         return made[-1]
 
@@ -66,7 +66,7 @@ def make_publisher(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., M
     caplog.set_level(logging.DEBUG)
     made: list[MqttPublisher] = []
 
-    def make(port: int, user: str | None = None, *, tls: bool = False, **more: Any) -> MqttPublisher:  # noqa: ANN401 - as it has them
+    def make(port: int, user: str | None = None, *, tls: bool = False, **more: Any) -> MqttPublisher:
         more = {"node": NODE, "boot_id": "boot-a", "patience": QUICK, **more}
         made.append(MqttPublisher(BrokerAddress("127.0.0.1", port, user, tls), **more))
         made[-1].start()
