@@ -105,7 +105,9 @@ def demo(
     """Show it working: the sample clip in a loop, a broker on loopback, a live view in the terminal."""
     from edge_fer.demo import show
 
-    overrides = _overrides(cameras or ("sample=sample:?loop=1&realtime=1",), broker, node or "demo", network)
+    # On a broker of others, every board needs a name of its own.
+    name = node or (None if broker else "demo")
+    overrides = _overrides(cameras or ("sample=sample:?loop=1&realtime=1",), broker, name, network)
     show({**overrides, "telemetry_s": 2.0}, seconds=seconds, verbose=verbose)
 
 
