@@ -41,3 +41,8 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the converter go last: once TensorFlow is loaded, tflite-runtime can make no interpreter any more."""
+    items.sort(key=lambda item: "converter" in item.path.parts)

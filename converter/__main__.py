@@ -1,0 +1,7 @@
+"""`python -m converter`."""
+
+from __future__ import annotations
+
+from converter.cli import main
+
+main()

@@ -1,0 +1,74 @@
+"""The texts of a model card: what the network is, what it learnt from, what it is for and what it is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from converter.network import INPUT_PX, NETWORKS, count_macs, count_parameters
+from edge_fer.labels import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from edge_fer.tflite import Precision
+
+SIZES = {
+    "nano_a": (
+        "Nano-A is our own reconstruction: the wiring of Nano-B with every width scaled by 1.28, which meets the "
+        "published size of 232K parameters (231,992 with 7 classes); its true widths are not public."
+    ),
+    "nano_b": (
+        "Nano-B: 141.1K parameters reconstructed, 136K published (with 7 classes); its layer table was reconstructed "
+        "from public re-implementations of the paper's figure."
+    ),
+}
+
+PRECISIONS: dict[Precision, str] = {
+    "float32": "Weights, arithmetic, input and output in float32.",
+    "int8": "Weights (per channel), arithmetic, input and output in int8.",
+}
+
+TRAINING_DATA = (
+    "FER2013 photos of faces (found by a web image search for a contest at ICML 2013; 48x48 px, grey) with the ten "
+    "annotators' votes per image of FER+ as soft labels. Left out of training: images that are pixel for pixel in the "
+    "test or validation set, images whose majority is unknown or no face, and single votes. Terms: the labels are "
+    "under the MIT licence; the images have no authoritative licence and are not distributed with edge-fer. "
+    "Credit: Goodfellow et al. 2013 (FER2013), Barsoum et al. 2016 (FER+). Metrics are of this very file on the FER+ "
+    "validation images: at the top those with more than five of ten votes on one expression, under 'all' every one."
+)
+
+INTENDED_USE = (
+    "Statistics and reactions to facial expressions of people who know of it, on the device itself: exhibits, "
+    "robots, accessibility, research. The input is one upright face, framed as edge-fer's align.py does."
+)
+
+LIMITS = (
+    "Reads what a face shows, not what a person feels; it is not a diagnosis and no ground for a decision about a "
+    "person. Trained on images of the web, which are biased in age, skin tone, culture and pose, with acted and "
+    "exaggerated expressions, labelled by crowd workers who often disagree. Contempt, disgust and fear were rare in "
+    "training and are read least well: see per_class. Small faces, and faces in profile, covered or badly lit, are "
+    "read less well than the figures say. EU AI Act, article 5(1)(f): do not use it to read emotions of people at work "
+    "or in education, except for medical or safety reasons."
+)
+
+CREDITS = (
+    "Network: J. R. Lee, L. Wang, A. Wong, 'EmotionNet Nano', Frontiers in AI 3, 2021, doi 10.3389/frai.2020.609673. "
+    "Images: I. Goodfellow et al., 'Challenges in Representation Learning', 2013. Labels: E. Barsoum et al., 'Training "
+    "Deep Networks for Facial Expression Recognition with Crowd-Sourced Label Distribution', 2016."
+)
+
+
+def write_card_text(network: str, precision: Precision) -> dict[str, Any]:
+    """The fields of a ModelCard that follow from network and precision alone."""
+    return {
+        "description": f"EmotionNet Nano, eight expressions. {SIZES[network]} {PRECISIONS[precision]}",
+        "labels": EXPRESSIONS,
+        "input_px": INPUT_PX,
+        "input_channels": 1,
+        "input_scaling": "grey / 127.5 - 1",
+        "output": "logits",
+        "parameters": count_parameters(NETWORKS[network], len(EXPRESSIONS)),
+        "macs": count_macs(NETWORKS[network], len(EXPRESSIONS)),
+        "training_data": TRAINING_DATA,
+        "intended_use": INTENDED_USE,
+        "limits": LIMITS,
+        "credits": CREDITS,
+    }

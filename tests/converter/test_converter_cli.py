@@ -1,0 +1,88 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from drawn_shapes import TinyTraining
+
+from converter.cli import cli
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def converter(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "converter", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
+
+
+@pytest.mark.parametrize("command", ["train", "convert", "evaluate", "assets", "baseline"])
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(cli, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_convert_then_evaluate(trained: TinyTraining, tmp_path: Path) -> None:
+    arguments = ("convert", trained.checkpoint, "--recipe", trained.recipe_file, "--data", trained.data)
+    done = converter(*arguments, "--precision", "float32", "--out", tmp_path)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
+    model, valid = tmp_path / "emotionnet_nano_b_float32.tflite", trained.data / "ferplus_valid.npz"
+    evaluated = converter("evaluate", "--model", model, "--data", valid, "--json")
+    assert json.loads(evaluated.stdout) == json.loads(model.with_suffix(".json").read_text())["metrics"]
+    table = converter("evaluate", "--model", model, "--data", valid)
+    assert "contempt" in table.stdout
+    again = converter(*arguments, "--precision", "float32", "--out", tmp_path)
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (
+        2,
+        f"converter: {model}: is there already; --force replaces it",
+    )
+    np.savez(tmp_path / "empty.npz", images=np.zeros((0, 48, 48), np.uint8), votes=np.zeros((0, 10), np.uint8))
+    empty = converter("evaluate", "--model", model, "--data", tmp_path / "empty.npz")
+    assert (empty.returncode, empty.stdout) == (os.EX_UNAVAILABLE, "")
+    assert f"converter: {tmp_path / 'empty.npz'}: no image to evaluate on" in empty.stderr
+    assert "Traceback" not in empty.stderr
+    model.write_bytes(model.read_bytes()[:1000])
+    damaged = converter("evaluate", "--model", model, "--data", valid)
+    assert damaged.returncode == os.EX_UNAVAILABLE
+    assert "emotionnet_nano_b_float32.tflite: sha256 is" in damaged.stderr
+    assert "(1000 bytes)" in damaged.stderr
+
+
+def test_a_finished_training_prints_its_last_figures(trained: TinyTraining) -> None:
+    done = converter("train", "--recipe", trained.recipe_file, "--data", trained.data, "--out", trained.out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"{trained.checkpoint}: 2 epochs, loss 0.")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data", "exit_code", "message"),
+    [
+        ('network = "nano_b"\nepochs = 1\nspeed = 2\n', "", os.EX_CONFIG, "recipe.toml: speed: Extra inputs"),
+        ('network = "nano_b"\nepochs = 1\n', "none", os.EX_UNAVAILABLE, "none: no such folder; --data must hold"),
+        ('network = "nano_b"\nepochs = 1\n', "", os.EX_UNAVAILABLE, "ferplus_train.npz: no such file"),
+    ],
+)
+def test_wrong_input_to_train_is_named(tmp_path: Path, recipe: str, data: str, exit_code: int, message: str) -> None:
+    (tmp_path / "recipe.toml").write_text(recipe)
+    out = tmp_path / "out"
+    failed = converter("train", "--recipe", tmp_path / "recipe.toml", "--data", tmp_path / data, "--out", out)
+    last = failed.stderr.splitlines()[-1]
+    assert failed.returncode == exit_code
+    assert last.startswith("converter: ")
+    assert message in last
+    assert "Traceback" not in failed.stderr
+    assert not out.exists()
+
+
+def test_baseline_measures_tensorflow() -> None:
+    done = converter("baseline", "--seconds", 0.05, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["network"], result["threads"]) == ("nano_b", 1)
+    assert result["runs"] >= 1
+    assert result["graph_ms_median"] > 0
+    assert result["graph_cpu_ms_mean"] > 0
