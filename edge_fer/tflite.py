@@ -104,7 +104,7 @@ class Graph:
         try:
             self._interpreter = interpreter_class(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as err:
+        except (ValueError, RuntimeError, MemoryError) as err:
             raise ModelError(f"{name}: {self.runtime} cannot load this model ({err})") from err
         self.inputs = [_tensor(detail) for detail in self._interpreter.get_input_details()]
         self.outputs = [_tensor(detail) for detail in self._interpreter.get_output_details()]

@@ -1,10 +1,12 @@
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import pytest
 from drawn_shapes import TRAIN_IMAGES, VALID_IMAGES, TinyTraining
@@ -22,6 +24,9 @@ from edge_fer.classify import ExpressionReader, softmax
 from edge_fer.errors import ModelError, UnavailableError, UsageError
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.tflite import Graph, Precision, Runtime, XnnpackShare, installed_runtimes
+
+if TYPE_CHECKING:
+    import keras
 
 DATA = Path(os.environ.get("EDGE_FER_DATA", Path(__file__).parents[3] / "shared/data"))
 
@@ -147,6 +152,8 @@ def poison(model: keras.Model) -> keras.Model:
 
 
 def replace(_: keras.Model) -> keras.Model:
+    import keras
+
     return keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Conv2D(11, 3, name="first")])
 
 
@@ -169,6 +176,8 @@ def test_wrong_weights_are_refused_and_nothing_is_written(
     change: Callable[[keras.Model], keras.Model],
     message: str,
 ) -> None:
+    import keras
+
     change(keras.saving.load_model(trained.checkpoint, compile=False)).save(tmp_path / "odd.keras")
     recipe = trained.recipe.model_copy(update={"network": network})
     with pytest.raises(ModelError, match=message):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from drawn_shapes import TinyTraining, write_set
 
 from converter.recipe import TrainingRecipe
@@ -39,6 +38,8 @@ def test_the_shapes_are_learnt(trained: TinyTraining) -> None:
 @pytest.fixture
 def step_by_step() -> Iterator[None]:
     """Without compiling the graph, which takes longer than these few steps."""
+    import tensorflow as tf
+
     tf.config.run_functions_eagerly(run_eagerly=True)
     yield
     tf.config.run_functions_eagerly(run_eagerly=False)
