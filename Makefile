@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
+# Two installations into one environment would disturb each other.
+.NOTPARALLEL:
 .PHONY: help run test check format models train convert bench clean
 
 help: ## List the targets

@@ -23,8 +23,10 @@ import numpy as np
 import psutil
 
 from edge_fer.align import CROP_PX
+from edge_fer.capture.uri import CameraUri, parse_camera_uri
 from edge_fer.classify import ExpressionReader, NetworkName, fast_precision, model_path
 from edge_fer.config import load_config
+from edge_fer.errors import UsageError
 from edge_fer.events import Message
 from edge_fer.service import Daemon, running
 from edge_fer.tflite import installed_runtimes
@@ -76,8 +78,9 @@ class Report:
 def measure(clip: str, network: NetworkName, *, baseline: bool) -> Report:
     """Run the whole flow on the clip as fast as it goes, then each runtime alone.
 
-    CameraError, ModelError as the daemon raises them.
+    UsageError where the clip does not end; CameraError and ModelError as the daemon raises them.
     """
+    uri = _finite(clip)
     with _broker_child() as port:
         broker = f"mqtt://127.0.0.1:{port}" if port else None
         daemon, stages = _measure_flow(clip, network, broker)
@@ -90,7 +93,7 @@ def measure(clip: str, network: NetworkName, *, baseline: bool) -> Report:
         publish_to="a broker on loopback" if port else "nowhere: the extra 'demo' is not installed",
         stages=stages,
         rss_mb=round(rss_mb, 1),
-        first_event_s=_first_event_s(clip, network),
+        first_event_s=_first_event_s(uri, network),
         network=network,
         runtimes=list(_runtimes(network, {speed.threads: speed.wall_ms_median for speed in tensorflow})),
         tensorflow=tensorflow,
@@ -173,16 +176,26 @@ def _broker_child() -> Iterator[int | None]:
             child.terminate()
 
 
-def _first_event_s(clip: str, network: NetworkName) -> float | None:
+def _first_event_s(clip: CameraUri, network: NetworkName) -> float | None:
     """Seconds from the start of a daemon's process to its first line of output."""
-    uri = "sample:?realtime=1" if clip == "sample:" else f"file:{clip}?realtime=1"
+    uri = f"{clip.scheme}:{'' if clip.scheme == 'sample' else clip.target}?realtime=1"
     command = [sys.executable, "-m", "edge_fer", "run", "--camera", f"clip={uri}", "--network", network, "--print"]
     started_s = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-        line = child.stdout.readline() if child.stdout else ""
-        elapsed_s = time.monotonic() - started_s
-        child.terminate()
+        try:
+            line = child.stdout.readline() if child.stdout else ""
+            elapsed_s = time.monotonic() - started_s
+        finally:
+            child.terminate()
     return round(elapsed_s, 2) if line else None
+
+
+def _finite(clip: str) -> CameraUri:
+    """The clip's address; UsageError where it would never end."""
+    uri = parse_camera_uri(clip)
+    if uri.live or "loop" in uri.options or "?" in uri.target:
+        raise UsageError(f"--clip {uri}: give a clip, a picture or a folder that ends, without options")
+    return uri
 
 
 def _thread_counts() -> list[int]:

@@ -40,8 +40,11 @@ class ExpressionReader:
         # A crop has only 256 grey levels: scaling and quantising become one look-up.
         self._stored_level = self.graph.stored(normalise(np.arange(256, dtype=np.uint8)))
         wanted, found = (1, self.card.input_px, self.card.input_px, 1), self.graph.inputs[0].shape
-        if found != wanted:
-            raise ModelError(f"{model}: takes {found}, but its card says {wanted}")
+        if found != wanted or self.graph.inputs[0].dtype not in (np.float32, np.int8):
+            raise ModelError(f"{model}: takes {self.graph.inputs[0].dtype.__name__} {found}, but must take {wanted}")
+        given = self.graph.outputs[0].shape
+        if given != (1, len(EXPRESSIONS)):
+            raise ModelError(f"{model}: gives {given}, but must give {(1, len(EXPRESSIONS))}")
 
     def read(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Probability of each expression, (8,), of a grey face (48, 48)."""

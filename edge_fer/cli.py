@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from edge_fer.privacy import hide_password
 if TYPE_CHECKING:
     from edge_fer.classify import NetworkName
     from edge_fer.config import Config
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of what was ended before its work was done, as shells have it; `run` and `demo` end with 0."""
 
 NAMED_CAMERA = re.compile(r"^([a-z0-9-]{1,63})=(.+)$", re.DOTALL)
 
@@ -128,6 +132,8 @@ def bench(
     _log_to_stderr(verbose=verbose, quiet=not verbose)
     from edge_fer.bench import measure, show
 
+    # However it is ended, the processes that it started are ended too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = measure(clip or "sample:", cast("NetworkName", network or "nano_b"), baseline=baseline)
     show(report, as_json=as_json)
 
@@ -147,16 +153,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdgeFerError as err:
         for line in hide_password(str(err)).splitlines():
             click.echo(f"edge-fer: {line}", err=True)
+        _forget_output()
         return err.exit_code
     except click.ClickException as err:
         err.show()
         return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return 0
+        return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output is gone; without this the interpreter would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
     return 0
+
+
+def _forget_output() -> None:
+    """Drop what could not be written: the interpreter would try again at exit, and complain again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _config(
@@ -180,6 +194,10 @@ def _overrides(cameras: tuple[str, ...], broker: str | None, node: str | None, n
         tables["camera"] = {}
         for number, text in enumerate(cameras, start=1):
             named = NAMED_CAMERA.match(text)
+            if not named and re.match(r"^[^/:?.]+=", text) and not Path(text).exists():
+                raise UsageError(
+                    f"--camera {hide_password(text)}: a camera's name is 1 to 63 lower case letters, digits, hyphens"
+                )
             name, uri = (named[1], named[2]) if named else (f"camera{number}", text)
             if name in tables["camera"]:
                 raise UsageError(f"--camera {hide_password(text)}: the name {name!r} is given twice")
@@ -189,7 +207,7 @@ def _overrides(cameras: tuple[str, ...], broker: str | None, node: str | None, n
     if node is not None:
         tables["node"] = node
     if network is not None:
-        tables["model"] = {"network": network}
+        tables["model"] = {"network": network, "path": None}
     return tables
 
 

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.classify import NetworkName
 from edge_fer.decide import DecideSettings
 from edge_fer.detect import DetectorName
 from edge_fer.errors import ConfigError
+from edge_fer.login import parse_broker_url, tls_context
 from edge_fer.privacy import hide_password
 from edge_fer.tflite import PrecisionChoice, RuntimeChoice
 from edge_fer.toml import Settings, read_toml
@@ -30,6 +32,12 @@ class CameraSettings(Settings):
     uri: str = Field(min_length=1)
     """A device, a clip, `images:FOLDER`, `sample:` or a stream's URL."""
 
+    @field_validator("uri")
+    @classmethod
+    def _makes_sense(cls, uri: str) -> str:
+        parse_camera_uri(uri)
+        return uri
+
 
 class BrokerSettings(Settings):
     """`[broker]`: where events go."""
@@ -40,6 +48,11 @@ class BrokerSettings(Settings):
     password_file: Annotated[Path, Field(strict=False)] | None = None
     ca_file: Annotated[Path, Field(strict=False)] | None = None
     """Certificate authority of the broker; the system's own without it."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> BrokerSettings:
+        tls_context(parse_broker_url(self.url), self.ca_file)
+        return self
 
 
 class ModelSettings(Settings):
@@ -97,7 +110,8 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
     """
     tables = read_toml(path) if path else {}
     for key, value in overrides.items():
-        if isinstance(value, Mapping) and isinstance(tables.get(key), dict):
+        # Another broker gets neither the password nor the authority of the one in the file.
+        if key != "broker" and isinstance(value, Mapping) and isinstance(tables.get(key), dict):
             tables[key] = {**tables[key], **value}
         else:
             tables[key] = value
@@ -125,6 +139,8 @@ def _explain(error: Mapping[str, Any]) -> str:
         return f"{key}: unknown key; {hint}"
     if error["type"] == "missing":
         return f"{key}: missing"
+    if error["type"] == "value_error":  # of our own validators: the message says it all
+        return f"{key}: {error['ctx']['error']}"
     found = hide_password(repr(error["input"]))
     if error["type"] == "string_pattern_mismatch":
         return f"{key}: found {found}; use 1 to 63 lower case letters, digits and hyphens"

@@ -90,6 +90,7 @@ def _run(console: Any, config: Config, stop: Any, seconds: float | None) -> Daem
 def _how_to_subscribe(config: Config) -> str:
     address = parse_broker_url(config.broker.url if config.broker else "")
     login = f" -u {address.user} -P PASSWORD" if address.user else ""
+    login += " --capath /etc/ssl/certs" if address.tls else ""
     return (
         f"Publishing below edge-fer/{config.node}/ on {address}. From another terminal:\n"
         f"  mosquitto_sub -h {address.host} -p {address.port}{login} -t 'edge-fer/{config.node}/#' -v"
@@ -126,11 +127,17 @@ def _own_process_group() -> Iterator[None]:
         yield
         return
     terminal, group_before = sys.stdin.fileno(), os.getpgrp()
-    if os.tcgetpgrp(terminal) != group_before:  # started in the background: the terminal is somebody else's
+    try:
+        in_front = os.tcgetpgrp(terminal) == group_before
+    except OSError:  # a terminal, but not the one that controls this process
+        in_front = False
+    if not in_front:
         yield
         return
-    # Giving the terminal away from the background would stop this process.
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    # Giving the terminal back from the background would stop this process; Ctrl-Z would stop it alone, and leave make
+    # and the shell waiting for ever.
+    for ignored in (signal.SIGTTOU, signal.SIGTSTP):
+        signal.signal(ignored, signal.SIG_IGN)
     os.setpgid(0, 0)
     os.tcsetpgrp(terminal, os.getpgrp())
     try:

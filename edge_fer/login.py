@@ -45,6 +45,8 @@ def parse_broker_url(url: str) -> BrokerAddress:
     except ValueError as err:
         # Whatever stands before the last @ may hold a password, even where the URL cannot be parsed.
         shown = re.sub(r"^(\w+://)?.*@", r"\1...@", url, flags=re.DOTALL)
+        if "@" not in url:  # mqtt://user:password, the host forgotten
+            shown = re.sub(r"(://[^/@:\[\]]*):(?!\d{1,5}(/|$)).*", r"\1:...", shown, flags=re.DOTALL)
         problem = str(err)
     raise ConfigError(
         f"broker URL {shown!r}: {problem}; right is mqtt://[user@]host[:port] or mqtts://[user@]host[:port] "

@@ -194,7 +194,10 @@ class MqttPublisher:
 
     def publish(self, message: Message) -> None:
         """Take over a message; any thread, never blocks."""
+        dropped = self._outbox.dropped
         self._outbox.put(message)
+        if self._outbox.dropped > dropped:
+            self._report("has taken nothing for so long that events are lost, the oldest first")
         self._wake()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -374,7 +377,10 @@ class MqttPublisher:
 
     def _outage(self) -> str:
         without_s = time.monotonic() - self._without_since_s
-        return f", after {without_s:.1f} s without a connection" if without_s >= self._patience.retry_min_s else ""
+        lost = f"; {self._outbox.dropped} events were lost since the start" if self._outbox.dropped else ""
+        return (
+            f", after {without_s:.1f} s without a connection{lost}" if without_s >= self._patience.retry_min_s else lost
+        )
 
     def _report(self, problem: str) -> None:
         """Once per cause and outage."""

@@ -62,7 +62,10 @@ class Outbox:
             return not (self._events or self._on_the_way or self._due)
 
     def put(self, message: Message) -> None:
-        """Take over a message: a state replaces the one before, a sample is lost without connection."""
+        """Take over a message: a state replaces the one before, a sample is lost without connection.
+
+        Where too many events wait, the oldest is dropped and counted.
+        """
         with self._lock:
             if message.retain:
                 self._states[message.topic] = message

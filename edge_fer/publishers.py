@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
+from edge_fer.errors import UnavailableError
 from edge_fer.events import Message, Publisher, rfc3339
 
 
@@ -28,6 +29,8 @@ class EventPrinter:
         except BrokenPipeError:
             self._open = False
             self._on_closed()
+        except OSError as err:
+            raise UnavailableError(f"standard output: events cannot be written ({err.strerror})") from err
 
 
 class EveryPublisher:

@@ -23,7 +23,7 @@ from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.classify import ExpressionReader, load_reader, require_xnnpack
 from edge_fer.config import BrokerSettings, Config
 from edge_fer.detect import FaceDetector
-from edge_fer.errors import CameraError
+from edge_fer.errors import CameraError, UnavailableError
 from edge_fer.events import ModelInfo, NodeInfo, Publisher, message
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.login import parse_broker_url, read_password
@@ -38,8 +38,11 @@ log = logging.getLogger(__name__)
 TURN_TIMEOUT_S = 0.2
 """How long a request to stop may wait for the next frame."""
 
-READER_STOP_S, BROKER_STOP_S = 0.5, 1.0
-"""Together under the 2 s in which the daemon ends: a camera may hang in its driver, a broker may be gone."""
+BROKER_STOP_S, READER_STOP_S = 1.0, 0.3
+"""Together well under the 2 s in which the daemon ends: a broker may be gone, a camera may hang in its driver."""
+
+DELIVER_S = 10.0
+"""How long the end of all clips waits for a broker to take the last events; a request to stop does not wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,10 @@ class Daemon:
         models: Models,
         publisher: Publisher,
         boot_id: str,
-        is_sound: Callable[[], bool] = lambda: True,
+        mqtt: MqttPublisher | None = None,
     ) -> None:
-        """CameraError where an address makes no sense; nothing is opened yet.
-
-        `is_sound` is asked in each turn: False means that a thread of the publisher has crashed.
-        """
-        self._config, self._publisher, self._is_sound = config, publisher, is_sound
+        """Nothing is opened yet. `publisher` gets all messages; `mqtt`, if any, is the part of it that may be late."""
+        self._config, self._publisher, self._mqtt = config, publisher, mqtt
         uris = {name: parse_camera_uri(camera.uri) for name, camera in config.camera.items()}
         self.inbox = Inbox()
         self.pipeline = Pipeline(
@@ -87,9 +87,10 @@ class Daemon:
         self._ever_online = False
 
     def run(self, stop: threading.Event, seconds: float | None = None) -> None:
-        """Work until `stop`, for some seconds, or to the end of all clips.
+        """Work until `stop`, for some seconds, or to the end of all clips; then end all tracks.
 
-        CameraError where a clip cannot be read, or where no camera at all could be opened at the start.
+        CameraError where a clip cannot be read, or where no camera at all could be opened at the start;
+        UnavailableError where the clips have ended and the broker did not take their events.
         """
         until_s = None if seconds is None else time.monotonic() + seconds
         for reader in self.readers:
@@ -100,11 +101,22 @@ class Daemon:
                     self._note(change)
                 if self._meter.due():
                     self._publish_throughput()
-                if not self._is_sound():
+                if self._mqtt and not self._mqtt.alive:
                     raise RuntimeError("the thread of the MQTT client has crashed; its error stands above")
         finally:
-            self._stop_readers()
+            for reader in self.readers:
+                reader.stop()
+            self.inbox.close()
             self.pipeline.stop()
+        if not self._running:
+            self._deliver(stop)
+
+    def close(self) -> None:
+        """Wait a little for the readers, which give their cameras back; one that hangs ends with the process."""
+        until_s = time.monotonic() + READER_STOP_S
+        for reader in self.readers:
+            if reader.ident is not None:
+                reader.join(max(0.0, until_s - time.monotonic()))
 
     def _note(self, change: CameraChange) -> None:
         """Log a camera's change once, and see whether there is anything left to do."""
@@ -129,13 +141,13 @@ class Daemon:
         frames = {name: view.frames for name, view in self.pipeline.views.items()}
         self._publisher.publish(message(self._meter.sample(frames, self.inbox.dropped), self._config.node))
 
-    def _stop_readers(self) -> None:
-        for reader in self.readers:
-            reader.stop()
-        self.inbox.close()
-        until_s = time.monotonic() + READER_STOP_S
-        for reader in self.readers:
-            reader.join(max(0.0, until_s - time.monotonic()))
+    def _deliver(self, stop: threading.Event) -> None:
+        """Nobody asked to stop, so the broker gets time to take what is left."""
+        until_s = time.monotonic() + DELIVER_S
+        while self._mqtt and self._mqtt.pending and time.monotonic() < until_s and not stop.wait(0.02):
+            pass
+        if self._mqtt and self._mqtt.pending and not stop.is_set():
+            raise UnavailableError(f"the broker did not take {self._mqtt.pending} events within {DELIVER_S:.0f} s")
 
 
 def load_models(config: Config) -> Models:
@@ -189,7 +201,8 @@ def running(
         mqtt = _mqtt(config.broker, config.node, boot_id, on_broker) if config.broker else None
         models = load_models(config)
         publisher = EveryPublisher([*([mqtt] if mqtt else []), *extra])
-        daemon = Daemon(config, models, publisher, boot_id, (lambda: mqtt.alive) if mqtt else lambda: True)
+        daemon = Daemon(config, models, publisher, boot_id, mqtt)
+        stack.callback(daemon.close)
         if mqtt:
             mqtt.start()
             stack.callback(mqtt.stop, BROKER_STOP_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import logging
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_fer.errors import ModelError, UnavailableError
+
+log = logging.getLogger(__name__)
 
 Runtime = Literal["litert", "tflite-runtime"]
 Precision = Literal["int8", "float32"]
@@ -38,10 +41,22 @@ def choose_runtime(wanted: RuntimeChoice = "auto") -> Runtime:
     installed = installed_runtimes()
     if wanted != "auto" and wanted in installed:
         return wanted
-    if wanted == "auto" and installed:
-        return installed[0]
+    if wanted == "auto":
+        for runtime in installed:
+            if _imports(runtime):
+                return runtime
     what = "no TFLite runtime is" if wanted == "auto" else f"runtime {wanted!r} is not"
     raise UnavailableError(f"{what} installed; found {installed or 'none'}: pip install 'edge-fer[litert]'")
+
+
+def _imports(runtime: Runtime) -> bool:
+    """Whether it loads here: a wheel may be installed that needs a newer C library."""
+    try:
+        importlib.import_module(INTERPRETERS[runtime])
+    except (ImportError, OSError) as err:
+        log.warning("runtime %s is installed but does not import: %s", runtime, err)
+        return False
+    return True
 
 
 class Quant(NamedTuple):

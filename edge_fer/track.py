@@ -81,8 +81,11 @@ class Tracker:
         self.tracks += [Track(next(self._ids), faces[number], time_ns, time_ns) for number in sorted(free_faces)]
 
     def drop_lost(self, time_ns: int) -> list[Track]:
-        """Remove and return the tracks that were not detected for too long."""
-        lost = [track for track in self.tracks if time_ns - track.seen_ns > self._lost_after_ns]
+        """Remove and return the tracks that the newest detection missed and that were not found for too long.
+
+        Both, because a slow camera, or one that stalled, may have looked away for longer than that.
+        """
+        lost = [track for track in self.tracks if not track.found and time_ns - track.seen_ns > self._lost_after_ns]
         self.tracks = [track for track in self.tracks if track not in lost]
         return lost
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +32,7 @@ GOOD_CAMERA = "[camera.front]\nuri = 'sample:'\n"
         (["run", "--camera", "a=sample:", "--camera", "a=sample:", "--print"], 2, "'a' is given twice"),
         (["run", "--colour"], 2, "No such option"),
         (["jump"], 2, "No such command 'jump'"),
-        (["run", "--camera", "webcam:0", "--print"], 69, "unknown kind of camera 'webcam:'"),
+        (["run", "--camera", "webcam:0", "--print"], 78, "camera.camera1.uri: webcam:0: unknown kind of camera"),
         (
             ["run", "--camera", "front=/nowhere/clip.mp4", "--print"],
             69,
@@ -41,7 +44,12 @@ GOOD_CAMERA = "[camera.front]\nuri = 'sample:'\n"
         (["run", "--camera", "sample:", "--broker", "mqtt://u:s3cret@broker"], 78, "EDGE_FER_MQTT_PASSWORD"),
         (["run", "--config", "/nowhere/edge-fer.toml", "--print"], 78, "/nowhere/edge-fer.toml: cannot be read"),
         (["check-config", "/nowhere/edge-fer.toml"], 78, "/nowhere/edge-fer.toml: cannot be read"),
+        (["run", "--camera", "v4l2:/dev/video0?size=big", "--print"], 78, "use size=640x480"),
+        (["run", "--camera", "Front=clip.mp4", "--print"], 2, "a camera's name is 1 to 63 lower case letters"),
+        (["run", "--camera", "sample:", "--broker", "mqtt://u:s3cret"], 78, "broker URL 'mqtt://u:...'"),
         (["bench", "--clip", "/nowhere/clip.mp4"], 69, "/nowhere/clip.mp4: no such file"),
+        (["bench", "--clip", "/dev/video0"], 2, "give a clip, a picture or a folder that ends"),
+        (["bench", "--clip", "sample:?loop=1"], 2, "give a clip, a picture or a folder that ends"),
     ],
 )
 def test_a_wrong_command_line_is_explained(
@@ -63,15 +71,24 @@ def bad_files(folder: Path, kind: str) -> tuple[Path, str]:
     if kind == "text":
         path.write_text("no video\n" * 50)
         return path, "not a video"
-    if kind == "unreadable":
+    if kind == "empty folder":
         path.mkdir()
         return path, "no picture"
+    if kind == "name too long":
+        return folder / ("x" * 300 + ".mp4"), "File name too long"
+    if kind == "huge header":
+        # A PNG that says it is 60000x60000 px.
+        header = struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)
+        chunk = b"IHDR" + header
+        path = folder / "p.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)))
+        return path, "not a picture that can be read"
     width, height = (int(side) for side in kind.split("x"))
     cv2.imwrite(str(path), np.zeros((height, width), np.uint8))
     return path, f"{width}x{height} px"
 
 
-@pytest.mark.parametrize("kind", ["empty", "text", "unreadable", "1x1", "8000x6000"])
+@pytest.mark.parametrize("kind", ["empty", "text", "empty folder", "name too long", "huge header", "1x1", "8000x6000"])
 def test_what_is_no_camera_ends_with_69_and_its_name(
     tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +103,37 @@ def test_what_is_no_camera_ends_with_69_and_its_name(
 def test_a_clip_without_frames_ends_with_69(make_clip: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--camera", str(make_clip(frames=0)), "--print"]) == 69
     assert "no frame" in capfd.readouterr().err
+
+
+def test_a_clip_that_may_not_be_read_is_told_as_such(tmp_path: Path) -> None:
+    """As another user, where the tests run as root: to root nothing is forbidden."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "clip.mp4").write_bytes(b"x")
+    closed.chmod(0)
+    tmp_path.chmod(0o711)
+    for parent in list(tmp_path.parents)[:2]:
+        parent.chmod(0o711)
+    code = (
+        "import os, sys; from edge_fer.cli import main; import edge_fer.service;"
+        "os.getuid() or os.setresuid(65534, 65534, 65534);"
+        f"sys.exit(main(['run', '--camera', 'front={closed}/clip.mp4', '--print']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    closed.chmod(0o700)
+    assert "Permission denied" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 69
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+def test_a_full_disk_ends_it_with_69() -> None:
+    run = [sys.executable, "-m", "edge_fer", "run", "--camera", "sample:", "--print"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 69
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -108,6 +108,21 @@ def test_an_error_never_repeats_a_password(tmp_path: Path) -> None:
     assert "s3cret" not in str(error.value)
 
 
+def test_another_broker_gets_nothing_of_the_one_in_the_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, GOOD), {"broker": {"url": "mqtt://me@test"}})
+    assert config.broker is not None
+    assert config.broker.password_file is None
+
+
+def test_the_example_of_the_manual_is_right_and_shows_the_defaults(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    example = manual.partition("```toml\n")[2].partition("```")[0]
+    config = load_config(written(tmp_path, example), {})
+    plain = load_config(None, {"camera": {"a": {"uri": "x"}}})
+    for table in ("model", "detector", "decide", "telemetry_s"):
+        assert getattr(config, table) == getattr(plain, table)
+
+
 def test_the_hash_tells_configurations_apart_but_not_passwords() -> None:
     def digest(uri: str) -> str:
         return load_config(None, {"node": "n", "camera": {"front": {"uri": uri}}}).sha256

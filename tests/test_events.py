@@ -88,7 +88,10 @@ def test_a_closed_pipe_stops_the_daemon_once() -> None:
     [
         ("rtsp://u:p@h/x", "rtsp://u:***@h/x"),
         ("rtsp://u:p@ss@h/x", "rtsp://u:***@h/x"),
-        ("see mqtt://u:p@h and http://h:80/a@b", "see mqtt://u:***@h and http://h:80/a@b"),
+        ("rtsp://u:p@ss/w0rd@h/x", "rtsp://u:***@h/x"),
+        ("see mqtt://u:p@h and http://h:80/a", "see mqtt://u:***@h and http://h:80/a"),
+        ("http://h/s?user=u&password=p&fps=5", "http://h/s?user=u&password=***&fps=5"),
+        ('{"a":"rtsp://u:p@h","b":"rtsp://v:q@i"}', '{"a":"rtsp://u:***@h","b":"rtsp://v:***@i"}'),
         ("mqtt://u@h:1883", "mqtt://u@h:1883"),
     ],
 )

@@ -40,10 +40,20 @@ def test_two_people_keep_their_ids_whatever_the_order_of_detection() -> None:
 def test_a_face_gone_for_longer_than_allowed_is_lost_and_its_id_is_never_used_again() -> None:
     tracker = Tracker(lost_after_ms=500)
     tracker.update([face_at(0)], 0)
+    tracker.update([], 100 * MS)
     assert tracker.drop_lost(500 * MS) == []
     assert [track.id for track in tracker.drop_lost(501 * MS)] == [1]
     tracker.update([face_at(0)], 600 * MS)
     assert [track.id for track in tracker.tracks] == [2]
+
+
+@pytest.mark.parametrize("period_ms", [500, 1000, 3000])
+def test_a_camera_of_few_frames_keeps_its_people(period_ms: int) -> None:
+    tracker = Tracker(lost_after_ms=1000)
+    for number in range(5):
+        tracker.update([face_at(number)], number * period_ms * MS)
+        assert tracker.drop_lost((number * period_ms + period_ms - 1) * MS) == []
+    assert [(track.id, track.hits) for track in tracker.tracks] == [(1, 5)]
 
 
 def test_a_face_far_away_is_another_person() -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_fer.capture.source import Picture, checked
+from edge_fer.capture.source import Picture, checked, file_size
 from edge_fer.capture.uri import PICTURES
 from edge_fer.errors import CameraError
 
@@ -65,17 +65,19 @@ class ImageFolder:
 
 
 def _read_picture(file: Path) -> npt.NDArray[np.uint8]:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error as err:  # a size in its header that even OpenCV refuses
+        raise CameraError(f"{file}: not a picture that can be read ({err.err})") from err
     if image is None:
         raise CameraError(f"{file}: not a picture that can be read")
     return checked(np.asarray(image, np.uint8), str(file))
 
 
 def _picture_files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise CameraError(f"{path}: no such file or folder")
+    size_bytes = file_size(path)
     if path.is_file():
-        if not path.stat().st_size:
+        if not size_bytes:
             raise CameraError(f"{path}: the file is empty (0 bytes)")
         return [path]
     try:

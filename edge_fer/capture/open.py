@@ -25,8 +25,8 @@ def open_source(uri: CameraUri) -> Source:
     if uri.scheme == "images":
         return ImageFolder(
             Path(uri.target),
-            fps=uri.number("fps", IMAGE_FPS, 0.1, 1000),
-            seconds=uri.number("seconds", IMAGE_SECONDS, 0.001, 3600),
+            fps=uri.number("fps", IMAGE_FPS),
+            seconds=uri.number("seconds", IMAGE_SECONDS),
             loop=loop,
             realtime=realtime,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -39,6 +41,18 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give the device back."""
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file or of a folder's entry; CameraError where it is not there or may not be read."""
+    try:
+        size = path.stat().st_size
+    except OSError as err:
+        problem = "no such file or folder" if isinstance(err, FileNotFoundError) else err.strerror
+        raise CameraError(f"{path}: {problem}") from err
+    if not os.access(path, os.R_OK):
+        raise CameraError(f"{path}: permission denied")
+    return size
 
 
 def checked(image: npt.NDArray[np.uint8], where: str) -> npt.NDArray[np.uint8]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl
 
-from edge_fer.errors import CameraError
+from edge_fer.errors import ConfigError
 from edge_fer.privacy import hide_password
 
 Scheme = Literal["v4l2", "file", "images", "sample", "url"]
@@ -21,6 +21,9 @@ OPTIONS: dict[Scheme, tuple[str, ...]] = {
     "url": (),
 }
 """What may stand after the question mark."""
+
+LIMITS = {"fps": (0.1, 1000.0), "seconds": (0.001, 3600.0)}
+"""Smallest and largest value of options that are numbers."""
 
 STREAM = re.compile(r"^(rtsps?|https?|rtmp|udp|tcp)://", re.IGNORECASE)
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
@@ -47,18 +50,21 @@ class CameraUri:
         """An option that is 1 or 0, 0 by default."""
         value = self.options.get(name, "0")
         if value not in ("0", "1"):
-            raise CameraError(f"{self}: {name}={value}; use {name}=1 or {name}=0")
+            raise ConfigError(f"{self}: {name}={value}; use {name}=1 or {name}=0")
         return value == "1"
 
-    def number(self, name: str, default: float, low: float, high: float) -> float:
-        """An option that is a number between low and high."""
+    def number(self, name: str, default: float) -> float:
+        """An option that is a number within its limits."""
         text = self.options.get(name)
+        if text is None:
+            return default
+        low, high = LIMITS[name]
         try:
-            value = default if text is None else float(text)
+            value = float(text)
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise CameraError(f"{self}: {name}={text}; use a number from {low:g} to {high:g}")
+            raise ConfigError(f"{self}: {name}={text}; use a number from {low:g} to {high:g}")
         return value
 
     def size(self) -> tuple[int, int] | None:
@@ -68,18 +74,18 @@ class CameraUri:
             return None
         match = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
         if not match:
-            raise CameraError(f"{self}: size={text}; use size=640x480")
+            raise ConfigError(f"{self}: size={text}; use size=640x480")
         return int(match[1]), int(match[2])
 
 
 def parse_camera_uri(text: str) -> CameraUri:
-    """Take an address apart; CameraError where an option does not exist. Nothing is opened."""
+    """Take an address apart; ConfigError where it makes no sense. Nothing is opened."""
     if STREAM.match(text):
         return CameraUri("url", text)
     scheme: Scheme | None = next((name for name in OPTIONS if name != "url" and text.startswith(f"{name}:")), None)
     if scheme is None:
         if match := re.match(r"^[a-z][a-z0-9+.-]+:", text):
-            raise CameraError(
+            raise ConfigError(
                 f"{text}: unknown kind of camera {match[0]!r}; known: {', '.join(OPTIONS)}, rtsp://, http://"
             )
         # A plain path is taken as it is, question marks and all.
@@ -88,11 +94,24 @@ def parse_camera_uri(text: str) -> CameraUri:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in OPTIONS[scheme]:
-            raise CameraError(f"{text}: unknown option {name!r}; {scheme}: takes {', '.join(OPTIONS[scheme])}")
-    return CameraUri(scheme, target, options)
+            raise ConfigError(f"{text}: unknown option {name!r}; {scheme}: takes {', '.join(OPTIONS[scheme])}")
+    uri = CameraUri(scheme, target, options)
+    _check_options(uri)
+    return uri
+
+
+def _check_options(uri: CameraUri) -> None:
+    for name in uri.options:
+        if name in LIMITS:
+            uri.number(name, 0)
+        elif name == "size":
+            uri.size()
+        else:
+            uri.flag(name)
 
 
 def _scheme_of_path(path: str) -> Scheme:
+    # os.path.isdir, unlike Path.is_dir, does not raise where a folder on the way may not be entered.
     if path.startswith("/dev/"):
         return "v4l2"
-    return "images" if path.lower().endswith(PICTURES) or Path(path).is_dir() else "file"
+    return "images" if path.lower().endswith(PICTURES) or os.path.isdir(path) else "file"  # noqa: PTH112

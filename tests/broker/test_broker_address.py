@@ -56,7 +56,14 @@ def test_wrong_urls_name_the_problem_and_what_is_right(url: str, problem: str) -
     with pytest.raises(ConfigError) as caught:
         parse_broker_url(url)
     assert problem in str(caught.value)
-    assert repr(url) in str(caught.value) or "@" in url
+    # What stands after a colon without being a port may be a password whose host was forgotten.
+    masked = {
+        "mqtt://host:-1": "mqtt://host:...",
+        "mqtt://host:http": "mqtt://host:...",
+        "mqtt://fd00::1": "mqtt://fd00:...",
+    }
+    shown = masked.get(url, url)
+    assert repr(shown) in str(caught.value) or "@" in url
     assert "mqtt://[user@]host[:port]" in str(caught.value)
 
 

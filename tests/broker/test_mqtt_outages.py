@@ -487,3 +487,16 @@ def test_stop_of_one_that_never_started() -> None:
     publisher.publish(event(1))
     publisher.stop(1)
     assert publisher.pending == 1
+
+
+def test_lost_events_are_told_once_and_counted_at_the_return(
+    mosquitto: Mosquitto, make_publisher: Make[MqttPublisher], caplog: pytest.LogCaptureFixture
+) -> None:
+    mosquitto.kill()
+    publisher = make_publisher(mosquitto.port, capacity=3)
+    for seq in range(1, 11):
+        publisher.publish(event(seq))
+    assert len(said(caplog, "events are lost")) == 1
+    mosquitto.start()
+    wait_until(lambda: publisher.connected)
+    assert "7 events were lost" in said(caplog, "connected to")[0]

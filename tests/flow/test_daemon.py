@@ -12,17 +12,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
-from realbrokers import MOSQUITTO, Mosquitto, Subscriber, wait_until
+from realbrokers import MOSQUITTO, Mosquitto, Subscriber, free_port, wait_until
 
 RUN = [sys.executable, "-m", "edge_fer", "run", "--node", "lab"]
 LOOP = ["--camera", "front=sample:?loop=1&realtime=1"]
 EVENTS = "edge-fer/lab/camera/front/events"
+
+
+Start = Callable[..., subprocess.Popen[str]]
+Subscribe = Callable[[], Subscriber]
 
 
 @pytest.fixture
@@ -34,8 +37,33 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     broker.kill()
 
 
-def start(*options: str, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen([*RUN, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts daemons; none outlives its test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*options: str) -> subprocess.Popen[str]:
+        command = [*RUN, *options]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def subscribe(mosquitto: Mosquitto) -> Iterator[Callable[[], Subscriber]]:
+    made: list[Subscriber] = []
+
+    def subscriber() -> Subscriber:
+        made.append(Subscriber(mosquitto.port))
+        return made[-1]
+
+    yield subscriber
+    for one in made:
+        one.close()
 
 
 def finish(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
@@ -46,8 +74,10 @@ def finish(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tupl
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_subscriber_sees_a_visit_from_online_to_offline(mosquitto: Mosquitto, number: int) -> None:
-    subscriber = Subscriber(mosquitto.port)
+def test_a_subscriber_sees_a_visit_from_online_to_offline(
+    mosquitto: Mosquitto, start: Start, subscribe: Subscribe, number: int
+) -> None:
+    subscriber = subscribe()
     daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
     wait_until(lambda: subscriber.on(EVENTS), timeout_s=30)
     code, _, err = finish(daemon, number)
@@ -65,12 +95,14 @@ def test_a_subscriber_sees_a_visit_from_online_to_offline(mosquitto: Mosquitto, 
     assert all(model["xnnpack_operators"] == model["operators"] for model in info["models"])
 
 
-def test_who_subscribes_later_sees_states_but_no_old_events(mosquitto: Mosquitto) -> None:
-    first = Subscriber(mosquitto.port)
+def test_who_subscribes_later_sees_states_but_no_old_events(
+    mosquitto: Mosquitto, start: Start, subscribe: Subscribe
+) -> None:
+    first = subscribe()
     daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
     wait_until(lambda: first.on("edge-fer/lab/camera/front/state"), timeout_s=30)
     finish(daemon)
-    later = Subscriber(mosquitto.port)
+    later = subscribe()
     wait_until(lambda: later.on("edge-fer/lab/camera/front/state"))
     assert later.payloads("edge-fer/lab/status") == [b"offline"]
     assert later.on("edge-fer/lab/camera/front/state")[0].body["expression"] == "unknown"
@@ -78,7 +110,7 @@ def test_who_subscribes_later_sees_states_but_no_old_events(mosquitto: Mosquitto
 
 
 @pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="mosquitto_sub is not installed: mosquitto-clients")
-def test_mosquitto_sub_shows_it(mosquitto: Mosquitto) -> None:
+def test_mosquitto_sub_shows_it(mosquitto: Mosquitto, start: Start) -> None:
     command = ["mosquitto_sub", "-p", str(mosquitto.port), "-t", "edge-fer/#", "-v", "-W", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
         daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}")
@@ -89,19 +121,38 @@ def test_mosquitto_sub_shows_it(mosquitto: Mosquitto) -> None:
     assert json.loads(seen.partition(" ")[2])["type"] == "start"
 
 
-def test_a_broker_that_is_not_there_yet_is_waited_for_and_told_once(mosquitto: Mosquitto) -> None:
+def test_a_broker_that_is_not_there_yet_is_waited_for_and_told_once(
+    mosquitto: Mosquitto, start: Start, subscribe: Subscribe
+) -> None:
     mosquitto.kill()
     daemon = start(*LOOP, "--broker", f"mqtt://127.0.0.1:{mosquitto.port}", "--print")
     assert daemon.stdout is not None
     printed = json.loads(daemon.stdout.readline())
+    daemon.send_signal(signal.SIGSTOP)  # it must not be back before the subscriber is
     mosquitto.start()
-    subscriber = Subscriber(mosquitto.port)
+    subscriber = subscribe()
+    daemon.send_signal(signal.SIGCONT)
     wait_until(lambda: subscriber.on(EVENTS), timeout_s=60)
     code, _, err = finish(daemon)
     first = subscriber.on(EVENTS)[0].body
     assert (first["id"], first["replayed"]) == (printed["id"], True)
     assert code == 0
     assert err.count("not reachable") == 1
+
+
+def test_the_end_of_a_clip_waits_for_the_broker_to_take_its_events(mosquitto: Mosquitto, subscribe: Subscribe) -> None:
+    subscriber = subscribe()
+    broker = ["--broker", f"mqtt://127.0.0.1:{mosquitto.port}", "--print"]
+    done = subprocess.run([*RUN, "--camera", "front=sample:", *broker], capture_output=True, text=True, check=True)
+    printed = [json.loads(line)["id"] for line in done.stdout.splitlines()]
+    wait_until(lambda: [message.body["id"] for message in subscriber.on(EVENTS)] == printed)
+
+
+def test_the_end_of_a_clip_without_its_broker_is_told() -> None:
+    broker = ["--broker", f"mqtt://127.0.0.1:{free_port()}"]
+    done = subprocess.run([*RUN, "--camera", "front=sample:", *broker], capture_output=True, text=True, check=False)
+    assert done.returncode == 69
+    assert "the broker did not take" in done.stderr
 
 
 def test_without_a_broker_events_are_printed_as_json_lines() -> None:
@@ -111,7 +162,7 @@ def test_without_a_broker_events_are_printed_as_json_lines() -> None:
     assert events[-1]["type"] == "end"
 
 
-def test_a_reader_who_leaves_ends_it_quietly() -> None:
+def test_a_reader_who_leaves_ends_it_quietly(start: Start) -> None:
     daemon = start(*LOOP, "--print")
     assert daemon.stdout is not None
     daemon.stdout.readline()
@@ -121,7 +172,7 @@ def test_a_reader_who_leaves_ends_it_quietly() -> None:
     assert "Traceback" not in daemon.stderr.read()
 
 
-def test_one_lost_camera_does_not_disturb_another() -> None:
+def test_one_lost_camera_does_not_disturb_another(start: Start) -> None:
     daemon = start(*LOOP, "--camera", "back=rtsp://127.0.0.1:9/none", "--print")
     assert daemon.stdout is not None
     assert json.loads(daemon.stdout.readline())["camera"] == "front"
@@ -152,22 +203,52 @@ def test_the_demonstration_takes_another_port_where_a_broker_is_already() -> Non
     assert "mqtt://127.0.0.1:" in done.stdout
 
 
-def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it() -> None:
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.update(COLUMNS="100", LINES="30", TERM="xterm-256color")
-        os.execv(sys.executable, [sys.executable, "-m", "edge_fer", "demo"])
-    seen = b""
-    until_s = time.monotonic() + 60
-    while b"fps" not in seen or b"start" not in seen:
-        ready, _, _ = select.select([terminal], [], [], max(0.0, until_s - time.monotonic()))
-        assert ready, f"waited in vain for the live view, saw {seen[-2000:]!r}"
-        seen += os.read(terminal, 4096)
-    os.write(terminal, b"\x03")
-    with suppress(OSError):  # the terminal is gone with its last process
-        while more := os.read(terminal, 4096):
-            seen += more
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert "confidence" in seen.decode(errors="replace")
-    assert "Done:" in seen.decode(errors="replace")
+class Terminal:
+    """A terminal of its own, with a process in it."""
+
+    def __init__(self, *command: str) -> None:
+        self.child, self._terminal = pty.fork()
+        if self.child == 0:
+            os.environ.update(COLUMNS="100", LINES="30", TERM="xterm-256color")
+            os.execvp(command[0], command)
+        self.seen = ""
+
+    def read_until(self, *words: str, timeout_s: float = 60) -> None:
+        """Fails when the words do not all appear in time; without words, reads to the end."""
+        until_s = time.monotonic() + timeout_s
+        while not words or not all(word in self.seen for word in words):
+            ready, _, _ = select.select([self._terminal], [], [], max(0.0, until_s - time.monotonic()))
+            assert ready, f"waited in vain for {words}, saw {self.seen[-2000:]!r}"
+            try:
+                self.seen += os.read(self._terminal, 4096).decode(errors="replace")
+            except OSError:  # the terminal is gone with its last process
+                assert not words, f"ended before {words}, saw {self.seen[-2000:]!r}"
+                return
+
+    def press(self, key: bytes) -> None:
+        os.write(self._terminal, key)
+
+    def exit_code(self) -> int:
+        _, status = os.waitpid(self.child, 0)
+        return os.waitstatus_to_exitcode(status)
+
+
+DEMO = f"{sys.executable} -m edge_fer demo"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["sh", "-c", f"exec {DEMO}"], id="alone"),
+        # As make does: the demonstration is not the leader of its process group, and Ctrl-C must not reach its parent.
+        pytest.param(["sh", "-c", f"{DEMO}; exit $?"], id="with a parent"),
+    ],
+)
+def test_a_terminal_gets_the_live_view_and_ctrl_c_ends_it_in_good_order(command: list[str]) -> None:
+    terminal = Terminal(*command)
+    terminal.read_until("fps", "confidence", "start")
+    terminal.press(b"\x03")
+    terminal.read_until()
+    assert terminal.exit_code() == 0
+    assert "Done:" in terminal.seen
+    assert "Traceback" not in terminal.seen
