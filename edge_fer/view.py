@@ -59,9 +59,9 @@ class LiveView:
             table.add_column(name, min_width=width, justify="right" if name in ("track", "fps") else "left")
         for name, view in views.items():
             _add_camera(table, name, view, rates[name])
-        below = Text("\n".join(self._events) or "waiting for the first event ...", style="bright_black")
-        footer = Text(self.broker, style="bright_black")
-        return Panel(Group(table, Text(), below, footer), title=self._title, border_style="bright_black")
+        below = Text("\n".join(self._events) or "waiting for the first event ...", style="grey66")
+        footer = Text(self.broker, style="grey66")
+        return Panel(Group(table, Text(), below, footer), title=self._title, border_style="grey66")
 
     def _rates(self, frames: dict[str, int]) -> dict[str, float]:
         """Frames per second over the last two seconds."""
