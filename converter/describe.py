@@ -36,8 +36,8 @@ TRAINING_DATA = (
 )
 
 INTENDED_USE = (
-    "Statistics and reactions to facial expressions of people who know of it, on the device itself: exhibits, "
-    "robots, accessibility, research. The input is one upright face, framed as edge-fer's align.py does."
+    "Safety and assistive-living dashboards: facial expressions, on the device itself, of people who were told of it. "
+    "The input is one upright face, framed as edge-fer's align.py does."
 )
 
 LIMITS = (
