@@ -87,7 +87,7 @@ def measure(clip: str, network: NetworkName, *, baseline: bool) -> Report:
     rss_mb = psutil.Process().memory_info().rss / 1e6
     tensorflow, skipped = _tensorflow(network) if baseline else ([], "not asked for")
     return Report(
-        clip=clip,
+        clip=str(uri),
         frames=daemon.pipeline.views["clip"].frames,
         events=daemon.pipeline.events,
         publish_to="a broker on loopback" if port else "nowhere: the extra 'demo' is not installed",
