@@ -148,29 +148,29 @@ def check_config(config_file: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; what a user can cause is told in one line, never in a traceback."""
+    code = _run(argv)
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads any more, or the disk is full: the interpreter would try again at exit, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         cli.main(args=list(argv) if argv is not None else None, prog_name="edge-fer", standalone_mode=False)
     except EdgeFerError as err:
         for line in hide_password(str(err)).splitlines():
             click.echo(f"edge-fer: {line}", err=True)
-        _forget_output()
         return err.exit_code
     except click.ClickException as err:
         err.show()
         return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        _forget_output()
+    except BrokenPipeError:  # as in `edge-fer bench | head -1`: what was wanted was read
+        return 0
     return 0
-
-
-def _forget_output() -> None:
-    """Drop what could not be written: the interpreter would try again at exit, and complain again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _config(
