@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ CONNECT_S = 10.0
 
 _REFUSE_VERSION = bytes([0x20, 2, 0, 1])  # CONNACK of MQTT 3.1.1: unacceptable protocol version
 _MQTT311_LEVEL = 4
+_DISCONNECT = b"\xe0"
+"""First byte of the packet, read alone; as one byte of a length it only waits for nothing."""
 
 
 class EmbeddedBroker:
@@ -134,15 +137,27 @@ class EmbeddedBroker:
 class _Rereader:
     """What amqtt reads from: first what was read to look at it, then the stream."""
 
-    def __init__(self, head: bytes, stream: asyncio.StreamReader) -> None:
-        self._head, self._stream = head, stream
+    def __init__(self, head: bytes, stream: asyncio.StreamReader, broker: Any) -> None:  # noqa: ANN401
+        self._head, self._stream, self._broker = head, stream, broker
 
     async def read(self, n: int = -1) -> bytes:
         if n < 0:
             head, self._head = self._head, b""
             return head + await self._stream.read()
         head, self._head = self._head[:n], self._head[n:]
-        return head + await self._stream.readexactly(n - len(head))
+        read = head + await self._stream.readexactly(n - len(head))
+        if read == _DISCONNECT:
+            await self._let_deliver()
+        return read
+
+    async def _let_deliver(self) -> None:
+        """Hold a goodbye back: amqtt forgets what a client published, although acknowledged, once it has gone."""
+        until_s = time.monotonic() + STOP_S
+        while time.monotonic() < until_s and any(
+            not session.delivered_message_queue.empty()
+            for session, _ in self._broker._sessions.values()  # noqa: SLF001 - amqtt is pinned to this minor version
+        ):
+            await asyncio.sleep(0.005)
 
     def feed_eof(self) -> None:
         self._stream.feed_eof()
@@ -162,7 +177,7 @@ async def _welcome(broker: Any, reader: asyncio.StreamReader, writer: asyncio.St
             writer.write(_REFUSE_VERSION)
             await writer.drain()
         else:
-            await broker.external_connected(_Rereader(head, reader), StreamWriterAdapter(writer), "default")
+            await broker.external_connected(_Rereader(head, reader, broker), StreamWriterAdapter(writer), "default")
     except (OSError, EOFError, asyncio.TimeoutError) as err:
         log.debug("a client left before it was connected: %s", err)
     finally:

@@ -427,13 +427,15 @@ def with_tls(make_mosquitto: Make[Mosquitto], tmp_path: Path) -> Mosquitto:
     """A mosquitto with a certificate for 127.0.0.1 of an authority of its own, in ca.pem."""
     if which("openssl") is None:
         pytest.skip("openssl is not installed on this machine: TLS NOT tested")
-    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    # From Python 3.13 on, certificates must say whose key signed them, and an authority's what it may be used for.
+    (tmp_path / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
 
     new = ("req", "-newkey", "rsa:2048", "-nodes")
-    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
+    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=authority", *usage, "-keyout", "ca.key", "-out", "ca.pem")
     openssl(*new, "-subj", "/CN=broker", "-keyout", "broker.key", "-out", "broker.csr")
     signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
     openssl("x509", "-req", "-in", "broker.csr", *signed, "-out", "broker.pem")
