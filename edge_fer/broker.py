@@ -30,10 +30,13 @@ STOP_S = 1.0
 CONNECT_S = 10.0
 """How long a client may take to say CONNECT."""
 
+_GOODBYE_S = 0.1
+"""What amqtt gets to deal with a DISCONNECT before it learns that the connection has ended."""
+
 _REFUSE_VERSION = bytes([0x20, 2, 0, 1])  # CONNACK of MQTT 3.1.1: unacceptable protocol version
 _MQTT311_LEVEL = 4
 _DISCONNECT = b"\xe0"
-"""First byte of the packet, read alone; as one byte of a length it only waits for nothing."""
+"""First byte of the packet, read alone; as a byte of a length it is followed by another too, and nothing is lost."""
 
 
 class EmbeddedBroker:
@@ -139,21 +142,34 @@ class _Rereader:
 
     def __init__(self, head: bytes, stream: asyncio.StreamReader, broker: Any) -> None:  # noqa: ANN401
         self._head, self._stream, self._broker = head, stream, broker
+        self._goodbye = False
 
     async def read(self, n: int = -1) -> bytes:
         if n < 0:
             head, self._head = self._head, b""
             return head + await self._stream.read()
         head, self._head = self._head[:n], self._head[n:]
-        read = head + await self._stream.readexactly(n - len(head))
+        # Not for nothing: a stream that was reset meanwhile raises even where no byte of it is wanted.
+        read = head + await self._read_exactly(n - len(head)) if n > len(head) else head
         if read == _DISCONNECT:
+            self._goodbye = True
+            self._head += await self._stream.readexactly(1)  # now, while the client is still there
             await self._let_deliver()
         return read
+
+    async def _read_exactly(self, n: int) -> bytes:
+        try:
+            return await self._stream.readexactly(n)
+        except asyncio.IncompleteReadError:
+            if self._goodbye:
+                # An end at once after it makes amqtt forget the goodbye, and publish the last will.
+                await asyncio.sleep(_GOODBYE_S)
+            raise
 
     async def _let_deliver(self) -> None:
         """Hold a goodbye back: amqtt forgets what a client published, although acknowledged, once it has gone."""
         until_s = time.monotonic() + STOP_S
-        while time.monotonic() < until_s and any(
+        while time.monotonic() < until_s and any(  # noqa: ASYNC110 - a queue of amqtt has no event for being empty
             not session.delivered_message_queue.empty()
             for session, _ in self._broker._sessions.values()  # noqa: SLF001 - amqtt is pinned to this minor version
         ):
