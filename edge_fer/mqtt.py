@@ -28,6 +28,7 @@ from edge_fer.outbox import WINDOW, Outbox, Sent
 
 log = logging.getLogger(__name__)
 
+_LOSS = "has taken nothing for so long that events are lost, the oldest first"
 _MQTT5, _MQTT311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 _NAMES = {_MQTT5: "MQTT 5", _MQTT311: "MQTT 3.1.1"}
 _PASSWORD_CODES = ("Bad user name or password", "Not authorized")
@@ -196,8 +197,10 @@ class MqttPublisher:
         """Take over a message; any thread, never blocks."""
         dropped = self._outbox.dropped
         self._outbox.put(message)
-        if self._outbox.dropped > dropped:
-            self._report("has taken nothing for so long that events are lost, the oldest first")
+        if self._outbox.dropped > dropped and _LOSS not in self._reported:
+            # Only logged: on_change belongs to the other thread, and may block.
+            self._reported.add(_LOSS)
+            log.warning("broker %s %s", self._address, _LOSS)
         self._wake()
 
     def stop(self, timeout_s: float = 5.0) -> None:
