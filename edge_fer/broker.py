@@ -117,8 +117,12 @@ class EmbeddedBroker:
         )
         await broker.start()
 
+        writers: set[asyncio.StreamWriter] = set()
+
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.add(writer)
             await _welcome(broker, reader, writer)
+            writers.discard(writer)
 
         try:
             server = await self._listen(connected)
@@ -127,6 +131,10 @@ class EmbeddedBroker:
             server.close()
         finally:
             await _shut_down(broker)
+            # Closed while the loop still runs; CPython 3.13.0 complains of those that it finds open afterwards.
+            for writer in writers:
+                writer.close()
+            await asyncio.sleep(_GOODBYE_S)
 
     async def _listen(self, connected: Any) -> asyncio.Server:  # noqa: ANN401 - the callback type of asyncio
         try:
