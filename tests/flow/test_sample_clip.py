@@ -102,10 +102,16 @@ def test_all_runtimes_and_precisions_read_the_same(network: str, sample_clip: Pa
             assert (found.argmax(axis=1) == reference.argmax(axis=1))[clear].all()
 
 
-def test_photos_of_clear_expressions_are_read_as_such(media: Path) -> None:
-    for name, expected in (("angry.jpg", "anger"), ("neutral.jpeg", "neutral"), ("surprised.jpeg", "surprise")):
-        scores = play(str(media / name)).events[0]["scores"]
-        assert max(scores, key=scores.__getitem__) == expected, name
+@pytest.mark.parametrize(("name", "expected"), [("angry.jpg", "anger"), ("neutral.jpeg", "neutral")])
+def test_photos_of_clear_expressions_are_read_as_such(media: Path, name: str, expected: str) -> None:
+    assert play(str(media / name)).events[0]["expression"] == expected
+
+
+def test_a_photo_between_surprise_and_fear_is_left_open(media: Path) -> None:
+    # A surprised man behind a white beard: the network gives both the same score, which is no ground for either.
+    start = play(str(media / "surprised.jpeg")).events[0]
+    assert start["expression"] == "uncertain"
+    assert set(sorted(start["scores"], key=start["scores"].__getitem__)[-2:]) == {"surprise", "fear"}
 
 
 def test_a_man_who_leaves_the_picture_ends_his_track(media: Path) -> None:
