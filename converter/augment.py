@@ -30,10 +30,20 @@ class Augmentation(BaseModel):
     erase_probability: float = 0.1
     """A grey rectangle over part of the face: a hand, a mug, hair."""
 
+    strip_probability: float = 0.0
+    """A grey strip over up to half of the face, from one side: a door, a scarf, the frame's border."""
+
+    jpeg_probability: float = 0.0
+    """Compressed as a camera's stream is, quality 20 to 80."""
+
+    product_crop_probability: float = 0.0
+    """Share of faces that are taken as the product's own detector frames them, before the other changes."""
+
 
 def augment(image: npt.NDArray[np.uint8], rng: np.random.Generator, limits: Augmentation) -> npt.NDArray[np.uint8]:
     """A changed copy of one grey square face, uint8 of the same shape."""
-    return _erase(_expose(_soften(_reframe(image, rng, limits), rng, limits), rng, limits), rng, limits)
+    seen = _soften(_reframe(image, rng, limits), rng, limits)
+    return _compress(_cover(_erase(_expose(seen, rng, limits), rng, limits), rng, limits), rng, limits)
 
 
 def _reframe(image: npt.NDArray[np.uint8], rng: np.random.Generator, limits: Augmentation) -> npt.NDArray[np.uint8]:
@@ -79,3 +89,26 @@ def _erase(image: npt.NDArray[np.uint8], rng: np.random.Generator, limits: Augme
         image = image.copy()
         image[top : top + height, left : left + width] = rng.integers(0, 256)
     return image
+
+
+def _cover(image: npt.NDArray[np.uint8], rng: np.random.Generator, limits: Augmentation) -> npt.NDArray[np.uint8]:
+    # No draw where the strip is off: recipes without it give the images that they always gave.
+    if limits.strip_probability and rng.random() < limits.strip_probability:
+        size = image.shape[0]
+        turns = int(rng.integers(0, 4))
+        turned = np.rot90(image, turns).copy()
+        turned[: rng.integers(size // 8, size // 2, endpoint=True)] = rng.integers(0, 256)
+        image = np.ascontiguousarray(np.rot90(turned, -turns))
+    return image
+
+
+def _compress(image: npt.NDArray[np.uint8], rng: np.random.Generator, limits: Augmentation) -> npt.NDArray[np.uint8]:
+    if limits.jpeg_probability and rng.random() < limits.jpeg_probability:
+        image = jpeg(image, int(rng.integers(20, 80, endpoint=True)))
+    return image
+
+
+def jpeg(image: npt.NDArray[np.uint8], quality: int) -> npt.NDArray[np.uint8]:
+    """A grey image after JPEG compression of this quality (1..100)."""
+    _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)

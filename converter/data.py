@@ -17,6 +17,9 @@ from edge_fer.labels import EXPRESSIONS
 if TYPE_CHECKING:
     from pathlib import Path
 
+TRAIN_FILE, VALID_FILE = "ferplus_train.npz", "ferplus_valid.npz"
+"""In a folder of training data."""
+
 VOTE_COLUMNS = (*EXPRESSIONS, "unknown", "not-a-face")
 """Columns of a `votes` array: ten annotators per image (Barsoum et al. 2016)."""
 
@@ -48,7 +51,7 @@ class LabelledSet:
     """Faces with one expression each."""
 
     images: npt.NDArray[np.uint8]  # (N, H, W)
-    labels: npt.NDArray[np.int64]  # (N,) index in EXPRESSIONS
+    labels: npt.NDArray[np.int64]  # (N,) index in the labels, EXPRESSIONS by default
     majority: npt.NDArray[np.bool_]  # (N,) annotators agree; all True where there are no votes
 
 
@@ -102,25 +105,27 @@ def load_training(path: Path, fer2013_votes: int = 0) -> TrainingSet:
     )
 
 
-def load_labelled(path: Path) -> LabelledSet:
-    """A set to evaluate on: `images` with `votes` (FER+ columns) or with `labels` (expression names).
+def load_labelled(path: Path, known: tuple[str, ...] = EXPRESSIONS) -> LabelledSet:
+    """A set to evaluate on: `images` with `votes` (FER+ columns) or with `labels` (names out of `known`).
 
     With votes, an image counts where its most frequent vote is an expression; it is "majority" above five votes.
     """
     arrays = read_npz(path, ("images",))
     images = np.asarray(arrays["images"], np.uint8)
-    if "votes" in arrays:
-        votes = _votes(arrays, path)
-        keep = votes.argmax(axis=1) < len(EXPRESSIONS)
-        kept = votes[keep]
-        return LabelledSet(images[keep], kept.argmax(axis=1), kept.max(axis=1) > MAJORITY_VOTES)
-    if "labels" not in arrays:
+    if "labels" in arrays:
+        names = [str(name) for name in arrays["labels"]]
+        if unknown := sorted(set(names) - set(known)):
+            raise UnavailableError(f"{path}: label {unknown[0]!r} is not one of {', '.join(known)}")
+        labels = np.array([known.index(name) for name in names], np.int64)
+        return LabelledSet(images, labels, np.ones(len(labels), np.bool_))
+    if "votes" not in arrays:
         raise UnavailableError(f"{path}: holds {sorted(arrays)}, but neither 'votes' nor 'labels'")
-    names = [str(name) for name in arrays["labels"]]
-    if unknown := sorted(set(names) - set(EXPRESSIONS)):
-        raise UnavailableError(f"{path}: label {unknown[0]!r} is not one of {', '.join(EXPRESSIONS)}")
-    labels = np.array([EXPRESSIONS.index(name) for name in names], np.int64)
-    return LabelledSet(images, labels, np.ones(len(labels), np.bool_))
+    if known != EXPRESSIONS:
+        raise UnavailableError(f"{path}: votes are for {', '.join(EXPRESSIONS)}, but the model's labels are others")
+    votes = _votes(arrays, path)
+    keep = votes.argmax(axis=1) < len(EXPRESSIONS)
+    kept = votes[keep]
+    return LabelledSet(images[keep], kept.argmax(axis=1), kept.max(axis=1) > MAJORITY_VOTES)
 
 
 def log_prior(faces: TrainingSet, source: str) -> npt.NDArray[np.float64]:

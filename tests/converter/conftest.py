@@ -17,5 +17,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TinyTraining:
     write_set(tiny.data / "ferplus_train.npz", TRAIN_IMAGES, seed=1)
     write_set(tiny.data / "ferplus_valid.npz", VALID_IMAGES, seed=2)
     tiny.recipe_file.write_text(RECIPE)
-    train(tiny.recipe, tiny.data / "ferplus_train.npz", tiny.data / "ferplus_valid.npz", tiny.out)
+    train(tiny.recipe, folder, tiny.train_npz, tiny.valid_npz, tiny.out)
     return tiny

@@ -89,5 +89,13 @@ class TinyTraining:
         return read_recipe(self.recipe_file)
 
     @property
-    def checkpoint(self) -> Path:
-        return self.out / "checkpoint.keras"
+    def weights(self) -> Path:
+        return self.out / "trained.keras"
+
+    @property
+    def train_npz(self) -> Path:
+        return self.data / "ferplus_train.npz"
+
+    @property
+    def valid_npz(self) -> Path:
+        return self.data / "ferplus_valid.npz"

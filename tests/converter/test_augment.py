@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from converter.augment import Augmentation, augment
+from converter.augment import Augmentation, augment, jpeg
 
 FACE = np.tile(np.linspace(20, 230, 48).astype(np.uint8), (48, 1))
 STILL = Augmentation(
@@ -40,6 +40,26 @@ def test_without_limits_only_mirror_and_brightness_are_left() -> None:
     # each other may occur.
     assert np.ptp(shift) <= 1
     assert abs(shift).max() <= 20
+
+
+def test_a_strip_covers_one_side_up_to_the_middle() -> None:
+    limits = STILL.model_copy(update={"strip_probability": 1.0})
+    sides = set()
+    for seed in range(40):
+        changed = augment(FACE, np.random.default_rng(seed), limits)
+        plain = augment(FACE, np.random.default_rng(seed), STILL)  # the strip is drawn after all else
+        rows, columns = np.nonzero(changed != plain)
+        width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+        assert min(width, height) <= 24
+        sides.add((rows.min() == 0, rows.max() == 47, columns.min() == 0, columns.max() == 47))
+    assert len(sides) == 4
+
+
+def test_jpeg_costs_detail() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    loss = [np.abs(jpeg(noise, quality).astype(int) - noise).mean() for quality in (95, 30)]
+    assert loss[0] < loss[1]
+    assert jpeg(noise, 30).shape == (48, 48)
 
 
 def test_unknown_limits_are_refused() -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -7,7 +8,11 @@ import numpy as np
 import pytest
 from drawn_shapes import TinyTraining, write_set
 
-from converter.recipe import TrainingRecipe
+from converter.average import WeightAverage
+from converter.data import load_training
+from converter.recipe import Teacher, TrainingRecipe
+from converter.record import read_record
+from converter.teach import mix_in_teachers
 from converter.train import read_history, train
 from edge_fer.errors import UnavailableError, UsageError
 
@@ -17,7 +22,7 @@ class Interruption(logging.Handler):
 
     def __init__(self, epoch: int) -> None:
         super().__init__()
-        self._start = f"epoch {epoch}:"
+        self._start = f"epoch {epoch} of "
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage().startswith(self._start):
@@ -25,7 +30,7 @@ class Interruption(logging.Handler):
 
 
 def run(tiny: TinyTraining, out: Path) -> Path:
-    return train(tiny.recipe, tiny.data / "ferplus_train.npz", tiny.data / "ferplus_valid.npz", out)
+    return train(tiny.recipe, tiny.recipe_file.parent, tiny.train_npz, tiny.valid_npz, out)
 
 
 def test_the_shapes_are_learnt(trained: TinyTraining) -> None:
@@ -51,35 +56,35 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -
     train_npz, valid_npz = tmp_path / "train.npz", tmp_path / "valid.npz"
     write_set(train_npz, 16, seed=1)
     write_set(valid_npz, 16, seed=2)
-    recipe = TrainingRecipe(network="nano_b", epochs=2, batch_size=4, logit_adjustment=0.5, seed=3)
-    train(recipe, train_npz, valid_npz, tmp_path / "whole")
+    recipe = TrainingRecipe(network="nano_b", epochs=2, batch_size=4, logit_adjustment=0.5, average_decay=0.9, seed=3)
+    train(recipe, tmp_path, train_npz, valid_npz, tmp_path / "whole")
     interruption, logger = Interruption(epoch=2), logging.getLogger("converter.train")
     level = logger.level
     logger.addHandler(interruption)
     logger.setLevel(logging.INFO)
     try:
         with pytest.raises(KeyboardInterrupt):
-            train(recipe, train_npz, valid_npz, tmp_path / "cut")
+            train(recipe, tmp_path, train_npz, valid_npz, tmp_path / "cut")
     finally:
         logger.removeHandler(interruption)
         logger.setLevel(level)
     assert len(read_history(tmp_path / "cut", recipe)) == 1
-    train(recipe, train_npz, valid_npz, tmp_path / "cut")
+    train(recipe, tmp_path, train_npz, valid_npz, tmp_path / "cut")
     expected, found = (read_history(tmp_path / run, recipe) for run in ("whole", "cut"))
     # Eight steps cannot blow the rounding of float32 up to this; another order of batches differs by far more.
     assert [epoch["loss"] for epoch in found] == pytest.approx([epoch["loss"] for epoch in expected], rel=1e-3)
 
 
 def test_a_finished_training_is_not_trained_again(trained: TinyTraining) -> None:
-    before = trained.checkpoint.stat().st_mtime_ns
-    run(trained, trained.out)
-    assert trained.checkpoint.stat().st_mtime_ns == before
+    before = trained.weights.stat().st_mtime_ns
+    assert run(trained, trained.out) == trained.weights
+    assert trained.weights.stat().st_mtime_ns == before
 
 
 def test_another_recipe_in_the_same_folder_is_refused(trained: TinyTraining) -> None:
     other = trained.recipe.model_copy(update={"seed": 8})
     with pytest.raises(UsageError, match="another recipe"):
-        train(other, trained.data / "ferplus_train.npz", trained.data / "ferplus_valid.npz", trained.out)
+        train(other, trained.recipe_file.parent, trained.train_npz, trained.valid_npz, trained.out)
 
 
 @pytest.mark.parametrize("state", ["", "[]", "{}", '{"history": 3}', '{"recipe": '])
@@ -101,14 +106,65 @@ def test_a_damaged_checkpoint_is_named(trained: TinyTraining, tmp_path: Path, co
 def test_a_set_without_an_expression_is_refused_before_anything_is_written(
     trained: TinyTraining, tmp_path: Path
 ) -> None:
-    with np.load(trained.data / "ferplus_train.npz") as stored:
+    with np.load(trained.train_npz) as stored:
         arrays = dict(stored)
     arrays["votes"][:, 5] = 0
     np.savez(tmp_path / "poor.npz", **arrays)
     with pytest.raises(UnavailableError, match=r"poor\.npz: no image shows 'disgust'"):
-        train(trained.recipe, tmp_path / "poor.npz", trained.data / "ferplus_valid.npz", tmp_path / "run")
+        train(trained.recipe, tmp_path, tmp_path / "poor.npz", trained.valid_npz, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_state_keeps_the_recipe(trained: TinyTraining) -> None:
-    assert json.loads((trained.out / "state.json").read_text())["recipe"] == trained.recipe.model_dump()
+def test_the_record_says_how_the_weights_came_about(trained: TinyTraining) -> None:
+    record = read_record(trained.weights)
+    assert record is not None
+    assert record.recipe == trained.recipe.model_dump(mode="json")
+    assert record.recipe == json.loads((trained.out / "state.json").read_text())["recipe"]
+    assert record.training_prior == pytest.approx(load_training(trained.train_npz).prior)
+    assert record.history == read_history(trained.out, trained.recipe)
+    assert record.train_sha256 == hashlib.sha256(trained.train_npz.read_bytes()).hexdigest()
+
+
+def test_the_history_is_a_table(trained: TinyTraining) -> None:
+    head, *rows = (trained.out / "history.csv").read_text().splitlines()
+    assert head == "loss,training_accuracy,accuracy,macro_recall"
+    assert len(rows) == trained.recipe.epochs
+
+
+def test_what_ships_is_the_average_of_the_weights() -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.set_weights([np.array([[0.0]], np.float32)])
+    average = WeightAverage(model, 0.5)
+    for weight in (1.0, 2.0):
+        model.set_weights([np.array([[weight]], np.float32)])
+        average.update()
+    # After n steps at most (1 + n) / (10 + n): 0 + 0.9 * 1 = 0.9, then 2/11 * 0.9 + 9/11 * 2.
+    assert average.values[0][0, 0] == pytest.approx(0.9 * 2 / 11 + 2 * 9 / 11)
+
+
+def test_a_taught_training_starts_from_weights_and_learns_what_the_teachers_read(
+    trained: TinyTraining, tmp_path: Path
+) -> None:
+    teacher = Teacher(network="nano_b", file=str(trained.weights))
+    recipe = trained.recipe.model_copy(
+        update={"teachers": (teacher,), "teacher_weight": 0.25, "teacher_logit_adjustment": 0.5}
+    )
+    faces = load_training(trained.train_npz)
+    taught = mix_in_teachers(faces, recipe, tmp_path, "train.npz")
+    assert taught.targets.sum(axis=1) == pytest.approx(np.ones(len(faces.images)), abs=1e-5)
+    reading = (taught.targets - 0.75 * faces.targets) / 0.25
+    assert (reading.argmax(axis=1) == faces.targets.argmax(axis=1)).mean() > 0.7  # it learnt these shapes
+    started = recipe.model_copy(update={"initial_weights": str(trained.weights), "learning_rate": 1e-9, "epochs": 1})
+    train(started, tmp_path, trained.train_npz, trained.valid_npz, tmp_path / "run")
+    # With no learning to speak of, it reads as the weights that it started from.
+    begun, was = read_history(tmp_path / "run", started)[0], read_history(trained.out, trained.recipe)[-1]
+    assert begun["accuracy"] == pytest.approx(was["accuracy"], abs=0.05)
+
+
+def test_missing_teachers_are_named(trained: TinyTraining, tmp_path: Path) -> None:
+    recipe = trained.recipe.model_copy(update={"teachers": (Teacher(network="nano_b", file="none.keras"),)})
+    with pytest.raises(UnavailableError, match=r"none\.keras: cannot be read"):
+        train(recipe, tmp_path, trained.train_npz, trained.valid_npz, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
