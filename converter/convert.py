@@ -1,79 +1,111 @@
-"""A trained checkpoint -> verified TFLite files with their cards."""
+"""Trained weights -> verified TFLite files with their cards."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from converter.data import TrainingSet, load_labelled, load_training, log_prior
+import numpy as np
+import numpy.typing as npt
+
+from converter.apart import run_apart
+from converter.data import LabelledSet, load_labelled, read_npz
 from converter.describe import write_card_text
 from converter.evaluate import set_report
-from converter.inference import to_input_size
-from converter.quantise import (
-    CALIBRATION_SEED,
-    calibration_faces,
-    load_trained,
-    shift_prior,
-    to_float32,
-    to_int8,
-)
-from converter.verify import require_faces, verify
-from edge_fer.align import normalise
-from edge_fer.card import ModelCard, card_path
-from edge_fer.classify import model_path, softmax
-from edge_fer.errors import UnavailableError, UsageError
+from converter.files import write_whole
+from converter.inference import to_input, to_input_size
+from converter.operating import AS_TRAINED, DEFAULT_POINT, fit_points, unmeasured_point
+from converter.quantise import calibration_faces, to_tflite
+from converter.record import TrainingRecord, file_sha256, read_record, versions
+from converter.sources.files import Source, read_weights
+from converter.verify import MIN_FACES, Verified, require_faces, verify
+from edge_fer.card import InputScaling, ModelCard, OutputKind, card_path
+from edge_fer.classify import NetworkName
+from edge_fer.errors import ModelError, UsageError
+from edge_fer.labels import EXPRESSIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
 
-    from converter.recipe import TrainingRecipe
-    from edge_fer.tflite import Precision
+    from converter.recipe import ConversionRecipe
 
-TRAIN_FILE, VALID_FILE = "ferplus_train.npz", "ferplus_valid.npz"
+VERIFY_SEED = 1
+MAX_VERIFY_FACES = 2000
+"""Of a calibration file, where there is no validation file to verify on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
     """What to convert, and to what."""
 
-    checkpoint: Path
-    recipe: TrainingRecipe
-    data: Path  # folder with TRAIN_FILE and VALID_FILE
+    weights: Path
+    recipes: dict[str, ConversionRecipe]  # by name
     out: Path
-    precisions: tuple[Precision, ...] = ("float32", "int8")
-    prior_shift: float = 0.0
+    calibration: Path | None = None  # npz with grey faces, for int8 arithmetic
+    validation: Path | None = None  # npz with labelled faces, for figures and operating points
+    labels: tuple[str, ...] = EXPRESSIONS
+    network: NetworkName | None = None  # where the weights do not tell
+    name: str | None = None  # of the files, before the recipe's; by default the network's or the weights'
+    scaling: InputScaling = "-1..1"
+    report: bool = False  # report.html beside each model, where there is a validation file
     force: bool = False  # replace files that are there
 
 
-def convert(job: Conversion) -> list[Path]:
-    """Write model and card of each precision and return the models' paths.
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Grey faces of the network's size, and what Keras reads in them."""
 
-    Nothing is written unless every file passes `verify`. UsageError where a file is there and not `force`;
-    UnavailableError where an input cannot be read; ModelError where weights or a converted file are wrong.
+    calibration: npt.NDArray[np.uint8] | None
+    verification: npt.NDArray[np.uint8]
+    labelled: LabelledSet | None  # those of `verification`
+    expected: npt.NDArray[np.float32]  # (N, classes)
+
+    @property
+    def kind(self) -> OutputKind:
+        """Whether the network gives probabilities or logits."""
+        sums = self.expected.sum(axis=1, dtype=np.float64)
+        return "probabilities" if self.expected.min() >= 0 and np.allclose(sums, 1, atol=1e-3) else "logits"
+
+
+def convert(job: Conversion) -> list[Path]:
+    """Write model and card by each recipe and return the models' paths.
+
+    Nothing is written unless every file passes `verify`. UsageError where a file is there and not `force`, or faces
+    are missing; UnavailableError where an input cannot be read; ModelError where weights or a converted file are wrong.
     """
-    paths = {precision: model_path(job.recipe.network, precision, job.out) for precision in job.precisions}
-    _refuse_overwriting([file for path in paths.values() for file in (path, card_path(path))], force=job.force)
-    train, valid = job.data / TRAIN_FILE, job.data / VALID_FILE
-    faces, labelled = load_training(train, job.recipe.fer2013_votes), load_labelled(valid)
-    require_faces(len(labelled.labels), str(valid))
-    model = load_trained(job.checkpoint, job.recipe.network)
-    if job.prior_shift:
-        shift_prior(model, job.prior_shift * log_prior(faces, str(train)))
-    images = to_input_size(labelled.images, str(valid))
-    expected = model.predict(normalise(images)[..., None], batch_size=256, verbose=0)
+    source = read_weights(job.weights, job.network, len(job.labels))
+    stem = job.name or (f"emotionnet_{source.network}" if source.network else job.weights.name.split(".")[0])
+    paths = {name: job.out / f"{stem}_{name}.tflite" for name in job.recipes}
+    wanted = [file for path in paths.values() for file in (path, card_path(path))]
+    wanted += [report_path(path) for path in paths.values() if job.report and job.validation]
+    _refuse_overwriting(wanted, force=job.force)
+    record = read_record(job.weights)
+    faces = _faces(job, source.model)
     files: dict[Path, bytes] = {}
-    for precision, path in paths.items():
-        content = _content(model, precision, faces)
-        logits = verify(path.name, content, precision, images, expected)
+    for name, path in paths.items():
+        recipe = job.recipes[name]
+        sample = None if faces.calibration is None else calibration_faces(faces.calibration, recipe)
+        content = to_tflite(source.model, recipe, sample, job.scaling)
+        verified = verify(path.name, content, recipe, faces.verification, faces.expected, job.scaling)
         files[path] = content
-        metrics = set_report(softmax(logits), labelled, str(valid))
-        files[card_path(path)] = _card(path.stem, content, precision, metrics, _provenance(job, precision, faces))
-    _write(files)
+        card = _card(job, name, path.stem, content, source, record, faces, verified)
+        files[card_path(path)] = (card.model_dump_json(indent=1) + "\n").encode()
+    write_whole(files)
+    if job.report and job.validation:
+        for path in paths.values():
+            # In a process of its own, as everything that runs the files.
+            model_file, data, out = (str(file.resolve()) for file in (path, job.validation, report_path(path)))
+            arguments = ("report", "--force", "--model", model_file, "--data", data, "--out", out)
+            run_apart("converter", *arguments, failed=f"{report_path(path)}: cannot be written")
     return list(paths.values())
+
+
+def report_path(model: Path) -> Path:
+    """Where the report of a model file is."""
+    return model.with_suffix(".html")
 
 
 def _refuse_overwriting(files: list[Path], *, force: bool) -> None:
@@ -81,61 +113,86 @@ def _refuse_overwriting(files: list[Path], *, force: bool) -> None:
         raise UsageError(f"{there[0]}: is there already; --force replaces it")
 
 
-def _content(model: keras.Model, precision: Precision, faces: TrainingSet) -> bytes:
-    return to_float32(model) if precision == "float32" else to_int8(model, calibration_faces(faces.images))
+def _faces(job: Conversion, model: keras.Model) -> Faces:
+    """All faces that the conversion needs, at the size of the model's input."""
+    shape = tuple(model.inputs[0].shape[1:])
+    if len(shape) != 3 or shape[0] != shape[1] or shape[2] not in (1, 3):  # noqa: PLR2004 - height, width, channels
+        raise ModelError(f"{job.weights}: takes images of {shape}, but must take square ones with 1 or 3 channels")
+    calibration = None
+    if job.calibration:
+        stored = np.asarray(read_npz(job.calibration, ("images",))["images"], np.uint8)
+        calibration = to_input_size(stored, str(job.calibration), shape[0])
+    labelled = None
+    if job.validation:
+        labelled = load_labelled(job.validation, job.labels)
+        require_faces(len(labelled.labels), str(job.validation))
+        verification = to_input_size(labelled.images, str(job.validation), shape[0])
+    elif calibration is not None:
+        require_faces(len(calibration), str(job.calibration))
+        chosen = np.random.default_rng(VERIFY_SEED).permutation(len(calibration))[:MAX_VERIFY_FACES]
+        verification = calibration[np.sort(chosen)]
+    else:
+        raise UsageError(f"--validation or --calibration must name {MIN_FACES} faces or more to verify the files on")
+    expected = model.predict(to_input(verification, shape[2], job.scaling), batch_size=256, verbose=0)
+    if not np.isfinite(expected).all():
+        raise ModelError(
+            f"{job.weights}: gives NaN or infinite outputs for faces of {job.validation or job.calibration}"
+        )
+    return Faces(calibration, verification, labelled, expected)
 
 
-def _card(
-    name: str, content: bytes, precision: Precision, metrics: dict[str, Any], provenance: dict[str, Any]
-) -> bytes:
-    """The card of one file as JSON."""
-    card = ModelCard(
+def _card(  # one file's facts from everywhere
+    job: Conversion,
+    recipe_name: str,
+    name: str,
+    content: bytes,
+    source: Source,
+    record: TrainingRecord | None,
+    faces: Faces,
+    verified: Verified,
+) -> ModelCard:
+    prior = np.array(record.training_prior) if record else None
+    outputs, size = verified.outcome.outputs, verified.outcome.size
+    points, metrics = {AS_TRAINED: unmeasured_point(len(job.labels))}, {}
+    if faces.labelled:
+        tau = record.logit_adjustment if record else 0.0
+        points = fit_points(outputs, faces.kind, faces.labelled, prior, tau)
+        metrics = {
+            point: set_report(outputs, faces.kind, settings, faces.labelled, str(job.validation), job.labels)
+            for point, settings in points.items()
+        }
+    return ModelCard(
         name=name,
         sha256=hashlib.sha256(content).hexdigest(),
+        labels=job.labels,
+        input_px=faces.verification.shape[1],
+        input_channels=source.model.inputs[0].shape[-1],
+        input_scaling=job.scaling,
+        output=faces.kind,
+        precision=recipe_name,
+        parameters=size.parameters,
+        macs=size.macs,
+        operators=size.operators,
+        size_bytes=len(content),
+        training_prior=record.training_prior if record else None,
+        operating_points=points,
+        default_operating_point=DEFAULT_POINT if DEFAULT_POINT in points else AS_TRAINED,
         metrics=metrics,
-        recipe=provenance,
-        precision=precision,
-        **write_card_text(provenance["network"], precision),
+        recipe=_provenance(job, job.recipes[recipe_name], source, record, verified),
+        **write_card_text(source.network, job.recipes[recipe_name], job.weights.name),
     )
-    return (card.model_dump_json(indent=1) + "\n").encode()
 
 
-def _provenance(job: Conversion, precision: Precision, faces: TrainingSet) -> dict[str, Any]:
-    """The recipe, and everything else that the file depends on."""
-    known: dict[str, Any] = {**job.recipe.model_dump(), "prior_shift": job.prior_shift}
-    if precision == "int8":
-        known["calibration_images"] = len(calibration_faces(faces.images))
-        known["calibration_seed"] = CALIBRATION_SEED
-    known["checkpoint_sha256"] = file_sha256(job.checkpoint)
-    known["train_sha256"] = file_sha256(job.data / TRAIN_FILE)
-    known["valid_sha256"] = file_sha256(job.data / VALID_FILE)
-    return known | {package: _version(package) for package in ("tensorflow", "keras")}
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _version(package: str) -> str:
-    """Of an installed package; TensorFlow's wheel for CPUs has a name of its own."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return importlib.metadata.version(f"{package}-cpu")
-
-
-def _write(files: dict[Path, bytes]) -> None:
-    """All files beside their places, then all renamed, each card after its model: a cut leaves whole files only."""
-    waiting = {path: path.with_name(f"{path.name}.next") for path in files}
-    try:
-        for path, content in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            waiting[path].write_bytes(content)
-        for path, beside in waiting.items():
-            beside.replace(path)
-    except OSError as err:
-        raise UnavailableError(f"{err.filename}: cannot be written ({err.strerror})") from err
-    finally:
-        for beside in waiting.values():
-            beside.unlink(missing_ok=True)
+def _provenance(
+    job: Conversion, recipe: ConversionRecipe, source: Source, record: TrainingRecord | None, verified: Verified
+) -> dict[str, Any]:
+    """Everything that the file depends on, and how far it was compared with its source."""
+    files = {"calibration": job.calibration if recipe.arithmetic == "int8" else None, "validation": job.validation}
+    return {
+        "training": record.model_dump(mode="json", exclude={"history", "training_prior", "labels"}) if record else None,
+        "conversion": recipe.model_dump(),
+        "weights_sha256": source.sha256,
+        **{f"{use}_sha256": file_sha256(path) for use, path in files.items() if path},
+        "verified": verified.figures,
+        **versions(),
+    }

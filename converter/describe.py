@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from converter.network import INPUT_PX, NETWORKS, count_macs, count_parameters
-from edge_fer.labels import EXPRESSIONS
-
 if TYPE_CHECKING:
-    from edge_fer.tflite import Precision
+    from converter.recipe import ConversionRecipe
+    from edge_fer.classify import NetworkName
 
-SIZES = {
+SIZES: dict[NetworkName, str] = {
     "nano_a": (
         "Nano-A is our own reconstruction: the wiring of Nano-B with every width scaled by 1.28, which meets the "
         "published size of 232K parameters (231,992 with 7 classes); its true widths are not public."
@@ -21,10 +19,17 @@ SIZES = {
     ),
 }
 
-PRECISIONS: dict[Precision, str] = {
-    "float32": "Weights, arithmetic, input and output in float32.",
-    "int8": "Weights (per channel), arithmetic, input and output in int8.",
+FOREIGN = "An image classifier converted from {file}; nothing is recorded about how it was trained."
+
+NUMBERS = {
+    ("float32", "float32"): "Weights and arithmetic in float32.",
+    ("float16", "float32"): "Weights in float16, arithmetic in float32.",
+    ("int8", "int8"): "Weights (per channel) and arithmetic in int8.",
+    ("int8", "float32"): "Weights in int8 (per channel), activations quantised as they come.",
 }
+"""By weights and arithmetic."""
+
+UNKNOWN_DATA = "Not recorded: ask whoever trained it, and under which terms."
 
 TRAINING_DATA = (
     "FER2013 photos of faces (found by a web image search for a contest at ICML 2013; 48x48 px, grey) with the ten "
@@ -32,7 +37,8 @@ TRAINING_DATA = (
     "test or validation set, images whose majority is unknown or no face, and single votes. Terms: the labels are "
     "under the MIT licence; the images have no authoritative licence and are not distributed with edge-fer. "
     "Credit: Goodfellow et al. 2013 (FER2013), Barsoum et al. 2016 (FER+). Metrics are of this very file on the FER+ "
-    "validation images: at the top those with more than five of ten votes on one expression, under 'all' every one."
+    "validation images, at each operating point: of those with more than five of ten votes on one expression, and, "
+    "under 'all', of every one."
 )
 
 INTENDED_USE = (
@@ -44,9 +50,14 @@ LIMITS = (
     "Reads what a face shows, not what a person feels; it is not a diagnosis and no ground for a decision about a "
     "person. Trained on images of the web, which are biased in age, skin tone, culture and pose, with acted and "
     "exaggerated expressions, labelled by crowd workers who often disagree. Contempt, disgust and fear were rare in "
-    "training and are read least well: see per_class. Small faces, and faces in profile, covered or badly lit, are "
-    "read less well than the figures say. EU AI Act, article 5(1)(f): do not use it to read emotions of people at work "
-    "or in education, except for medical or safety reasons."
+    "training and are read least well: see the recall of each expression. Small faces, and faces in profile, covered "
+    "or badly lit, are read less well than the figures say. EU AI Act, article 5(1)(f): do not use it to read emotions "
+    "of people at work or in education, except for medical or safety reasons."
+)
+
+UNKNOWN_LIMITS = (
+    "Reads what a face shows, not what a person feels; it is not a diagnosis and no ground for a decision about a "
+    "person. How well it reads whom was not measured beyond the metrics of this card."
 )
 
 CREDITS = (
@@ -56,19 +67,14 @@ CREDITS = (
 )
 
 
-def write_card_text(network: str, precision: Precision) -> dict[str, Any]:
-    """The fields of a ModelCard that follow from network and precision alone."""
+def write_card_text(network: NetworkName | None, recipe: ConversionRecipe, file: str) -> dict[str, Any]:
+    """The texts of a ModelCard that follow from what was converted and how."""
+    numbers = f"{NUMBERS[recipe.weights, recipe.arithmetic]} Input and output in {recipe.input_output}."
+    what = f"EmotionNet Nano, eight expressions. {SIZES[network]}" if network else FOREIGN.format(file=file)
     return {
-        "description": f"EmotionNet Nano, eight expressions. {SIZES[network]} {PRECISIONS[precision]}",
-        "labels": EXPRESSIONS,
-        "input_px": INPUT_PX,
-        "input_channels": 1,
-        "input_scaling": "grey / 127.5 - 1",
-        "output": "logits",
-        "parameters": count_parameters(NETWORKS[network], len(EXPRESSIONS)),
-        "macs": count_macs(NETWORKS[network], len(EXPRESSIONS)),
-        "training_data": TRAINING_DATA,
+        "description": f"{what} {numbers}",
+        "training_data": TRAINING_DATA if network else UNKNOWN_DATA,
         "intended_use": INTENDED_USE,
-        "limits": LIMITS,
-        "credits": CREDITS,
+        "limits": LIMITS if network else UNKNOWN_LIMITS,
+        "credits": CREDITS if network else UNKNOWN_DATA,
     }

@@ -2,77 +2,114 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from converter.inference import Outcome, infer_apart
 from edge_fer.errors import ModelError, UnavailableError
-from edge_fer.tflite import Precision, Runtime, installed_runtimes
+from edge_fer.tflite import Runtime, installed_runtimes
+
+if TYPE_CHECKING:
+    from converter.recipe import ConversionRecipe
+    from edge_fer.card import InputScaling
 
 MAX_FLOAT_DIFFERENCE = 1e-4
-"""Of a logit, between Keras and a float32 file: folded normalisations and the order of additions round differently."""
+"""Of an output, between Keras and a float32 file: folded normalisations and another order of additions."""
 
 MIN_AGREEMENT = 0.98
-"""Share of faces that an int8 file must read as Keras does."""
+"""Share of faces that a file with narrower weights must read as Keras does."""
 
 MIN_FACES = 300
 """Faces to compare on: one more or less then moves the agreement by a third of a percent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the checks found, on the fastest runtime."""
+
+    outcome: Outcome
+    runtime: Runtime
+    figures: dict[str, float | str]  # for the card
+
+
 def verify(
     name: str,
     content: bytes,
-    precision: Precision,
+    recipe: ConversionRecipe,
     faces: npt.NDArray[np.uint8],
     expected: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
-    """Logits (N, 8) of the file on its fastest runtime for grey faces (N, 48, 48).
+    scaling: InputScaling = "-1..1",
+) -> Verified:
+    """Run the file on grey faces of its size (N, size, size) on every installed runtime.
 
-    `expected` (N, 8) is what Keras gives for them. ModelError names the check that failed and on which runtime;
-    UnavailableError where no runtime here is fast with this precision.
+    `expected` (N, classes) is what Keras gives for them. ModelError names the check that failed and on which runtime;
+    UnavailableError where no runtime here is fast with this recipe.
     """
     installed = installed_runtimes()
-    if not fast_runtimes(precision, installed):
+    fast = fast_runtimes(recipe, installed)
+    if not fast:
         raise UnavailableError(
-            f"{name}: found the runtimes {installed or 'none'}, but none runs {precision} on XNNPACK: "
-            "pip install 'edge-fer[litert]'"
+            f"{name}: found the runtimes {installed or 'none'}, but none runs {recipe.arithmetic} arithmetic with "
+            f"{recipe.weights} weights on XNNPACK: pip install 'edge-fer[litert]'"
         )
-    best, *others = sorted(installed, key=lambda runtime: runtime not in fast_runtimes(precision, installed))
-    outcome = infer_apart(name, content, faces, best)
-    check(name, precision, best, outcome, expected)
-    for runtime in others:
-        check(name, precision, runtime, infer_apart(name, content, faces, runtime), expected)
-    return outcome.logits
+    best = fast[0]
+    outcomes: dict[Runtime, Outcome] = {}
+    for runtime in (best, *(other for other in installed if other != best)):
+        outcomes[runtime] = infer_apart(name, content, faces, runtime, scaling)
+        check(name, recipe, runtime, outcomes[runtime], expected)
+    outcome = outcomes[best]
+    difference, agreement = compare(outcome.outputs, expected)
+    figures: dict[str, float | str] = {
+        "faces": len(faces),
+        "largest_difference": float(f"{difference:.2g}"),
+        "top1_agreement": round(agreement, 6),
+        "runtimes": ", ".join(
+            f"{runtime} ({seen.xnnpack.taken} of {seen.xnnpack.total} operators on XNNPACK)"
+            for runtime, seen in outcomes.items()
+        ),
+    }
+    return Verified(outcome, best, figures)
 
 
 def require_faces(count: int, source: str) -> None:
-    """UnavailableError where a validation set is too small to verify on."""
+    """UnavailableError where a set of faces is too small to verify on."""
     if count < MIN_FACES:
         raise UnavailableError(f"{source}: {count} images with an expression, but verification needs {MIN_FACES}")
 
 
-def fast_runtimes(precision: Precision, installed: list[Runtime]) -> list[Runtime]:
-    """Those of the installed runtimes on which XNNPACK must take the whole graph; tflite-runtime leaves int8 off it."""
-    return [runtime for runtime in installed if runtime == "litert" or precision == "float32"]
+def fast_runtimes(recipe: ConversionRecipe, installed: list[Runtime]) -> list[Runtime]:
+    """Those of the installed runtimes on which XNNPACK must take the whole graph.
+
+    tflite-runtime leaves int8 off it, and whatever unpacks its weights while it runs.
+    """
+    return [runtime for runtime in installed if runtime == "litert" or recipe.weights == "float32"]
+
+
+def compare(outputs: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Largest difference of an output, and share of faces with the same most probable label."""
+    agreement = (outputs.argmax(axis=1) == expected.argmax(axis=1)).mean()
+    return float(np.abs(outputs - expected).max()), float(agreement)
 
 
 def check(
-    name: str, precision: Precision, runtime: Runtime, outcome: Outcome, expected: npt.NDArray[np.float32]
+    name: str, recipe: ConversionRecipe, runtime: Runtime, outcome: Outcome, expected: npt.NDArray[np.float32]
 ) -> None:
     """ModelError where one runtime's outcome is not what Keras expects, or XNNPACK left operators out."""
-    if runtime in fast_runtimes(precision, [runtime]) and not outcome.xnnpack.whole:
+    if runtime in fast_runtimes(recipe, [runtime]) and not outcome.xnnpack.whole:
         raise ModelError(
             f"{name}: XNNPACK takes {outcome.xnnpack.taken} of {outcome.xnnpack.total} operators on {runtime}, "
             "but must take all"
         )
-    difference = float(np.abs(outcome.logits - expected).max())
-    agreement = float((outcome.logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
+    difference, agreement = compare(outcome.outputs, expected)
     # NaN fails a comparison whichever way it is asked, so ask for what is right.
-    if precision == "float32" and not difference <= MAX_FLOAT_DIFFERENCE:
+    if recipe.weights == "float32" and not difference <= MAX_FLOAT_DIFFERENCE:
         raise ModelError(
-            f"{name}: on {runtime} logits differ from Keras by {difference:.2g}, but may by {MAX_FLOAT_DIFFERENCE:g}"
+            f"{name}: on {runtime} outputs differ from Keras by {difference:.2g}, but may by {MAX_FLOAT_DIFFERENCE:g}"
         )
-    if precision == "int8" and not agreement >= MIN_AGREEMENT:
+    if recipe.weights != "float32" and not agreement >= MIN_AGREEMENT:
         raise ModelError(
             f"{name}: on {runtime} reads {agreement:.1%} of {len(expected)} faces as Keras does, "
             f"but must {MIN_AGREEMENT:.0%}"

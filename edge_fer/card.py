@@ -6,12 +6,50 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_fer.errors import ModelError
 
 MODELS = Path(__file__).parent / "models"
 """Where the package keeps its models."""
+
+
+InputScaling = Literal["-1..1", "0..1", "0..255"]
+"""Where the grey levels 0..255 lie in the input, before quantisation."""
+
+OutputKind = Literal["logits", "probabilities"]
+"""What a network gives. Logarithms of probabilities serve as logits."""
+
+
+class Coverage(BaseModel):
+    """What abstaining below a confidence costs and gains, measured on the validation faces."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_confidence: float
+    coverage: float
+    """Share of the faces that are still read."""
+    accuracy: float | None
+    """Of those; None where none is left."""
+
+
+class OperatingPoint(BaseModel):
+    """How common each expression is expected to be, and what makes the probabilities honest there.
+
+    The probabilities are softmax((logits + offset) / temperature).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prior: tuple[float, ...] | None
+    """Expected share of each label; None where the network was trained to no known one."""
+    offset: tuple[float, ...]
+    """Added to the logits: from the prior that the network was trained to, to this one."""
+    temperature: float = Field(gt=0)
+    """Guo et al. 2017: below 1 the network was too cautious, above 1 too sure."""
+    min_confidence: float = Field(ge=0, le=1)
+    """Below it the daemon abstains: a face reads "uncertain"."""
+    coverage: tuple[Coverage, ...] = ()
 
 
 class ModelCard(BaseModel):
@@ -27,19 +65,35 @@ class ModelCard(BaseModel):
     input_px: int
     """Height and width of the input."""
     input_channels: Literal[1, 3]
-    input_scaling: str
-    """From grey level to input value, before quantisation."""
-    output: Literal["logits"]
-    """What the network gives; probabilities are its softmax."""
-    precision: Literal["float32", "int8"]
+    input_scaling: InputScaling
+    output: OutputKind
+    precision: str
+    """Of the weights and the arithmetic: the name of the conversion's recipe."""
     parameters: int
     macs: int
+    operators: int
+    size_bytes: int
+    training_prior: tuple[float, ...] | None
+    """How common each label was in training; None where that is not known."""
+    operating_points: dict[str, OperatingPoint]
+    default_operating_point: str
     metrics: dict[str, Any]
+    """Of this very file: under each operating point's name the figures there; empty where nothing was measured."""
     training_data: str
     recipe: dict[str, Any]
     intended_use: str
     limits: str
     credits: str
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ModelCard:
+        if self.default_operating_point not in self.operating_points:
+            known = ", ".join(self.operating_points)
+            raise ValueError(f"default_operating_point {self.default_operating_point!r} is none of {known}")
+        for name, point in self.operating_points.items():
+            if len(point.offset) != len(self.labels):
+                raise ValueError(f"operating point {name}: {len(point.offset)} offsets for {len(self.labels)} labels")
+        return self
 
 
 def card_path(model: Path) -> Path:

@@ -1,20 +1,30 @@
-"""Crops -> expression probabilities, by EmotionNet Nano."""
+"""Crops -> calibrated expression probabilities, by EmotionNet Nano."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_fer.align import normalise
-from edge_fer.card import MODELS, load_verified
+from edge_fer.align import CROP_PX, normalise
+from edge_fer.card import MODELS, InputScaling, ModelCard, OperatingPoint, OutputKind, load_verified
 from edge_fer.errors import ModelError
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.tflite import Graph, Precision, PrecisionChoice, Runtime, RuntimeChoice, choose_runtime
 
 NetworkName = Literal["nano_a", "nano_b"]
+
+PriorName = Literal["default", "dashboard", "observed", "balanced"]
+"""Operating points that a card may hold; "default" is the one that it names as such."""
+
+Prior = PriorName | tuple[float, ...]
+"""An operating point by name, or the expected share of each expression."""
+
+SMALLEST_PROBABILITY = 1e-7
+"""Its logarithm stands for that of zero."""
 
 
 def model_path(network: NetworkName, precision: Precision, models: Path = MODELS) -> Path:
@@ -30,26 +40,86 @@ def fast_precision(runtime: Runtime) -> Precision:
 class ExpressionReader:
     """Reads the expression of one face at a time."""
 
-    def __init__(self, model: Path, *, runtime: RuntimeChoice = "auto", threads: int = 1) -> None:
-        """ModelError where the file is not what its card says, has other labels, or would run slowly."""
+    def __init__(
+        self, model: Path, *, runtime: RuntimeChoice = "auto", threads: int = 1, prior: Prior = "default"
+    ) -> None:
+        """ModelError where the file is not what its card says, reads no expressions, or would run slowly."""
         content, self.card = load_verified(model)
-        if self.card.labels != EXPRESSIONS:
-            raise ModelError(f"{model}: reads {', '.join(self.card.labels)}; edge-fer needs {', '.join(EXPRESSIONS)}")
+        self.point_name, self.point = choose_point(self.card, prior, str(model))
+        if foreign := [label for label in self.card.labels if label not in EXPRESSIONS]:
+            raise ModelError(f"{model}: reads {foreign[0]!r}; edge-fer knows {', '.join(EXPRESSIONS)}")
+        self._places = [EXPRESSIONS.index(label) for label in self.card.labels]
         self.graph = Graph(str(model), content, runtime=runtime, threads=threads)
         require_xnnpack(self.graph)
         # A crop has only 256 grey levels: scaling and quantising become one look-up.
-        self._stored_level = self.graph.stored(normalise(np.arange(256, dtype=np.uint8)))
-        wanted, found = (1, self.card.input_px, self.card.input_px, 1), self.graph.inputs[0].shape
+        self._stored_level = self.graph.stored(scale_levels(np.arange(256, dtype=np.uint8), self.card.input_scaling))
+        wanted, found = (1, CROP_PX, CROP_PX, 1), self.graph.inputs[0].shape
         if found != wanted or self.graph.inputs[0].dtype not in (np.float32, np.int8):
             raise ModelError(f"{model}: takes {self.graph.inputs[0].dtype.__name__} {found}, but must take {wanted}")
         given = self.graph.outputs[0].shape
-        if given != (1, len(EXPRESSIONS)):
-            raise ModelError(f"{model}: gives {given}, but must give {(1, len(EXPRESSIONS))}")
+        if given != (1, len(self.card.labels)):
+            raise ModelError(f"{model}: gives {given}, but must give {(1, len(self.card.labels))}")
 
     def read(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Probability of each expression, (8,), of a grey face (48, 48)."""
-        logits = self.graph.run_stored(self._stored_level[crop][None, :, :, None])[0]
-        return np.asarray(softmax(logits)[0], np.float32)
+        """Probability of each expression, (8,), of a grey face (48, 48); 0 for those that the model does not know."""
+        output = self.graph.run_stored(self._stored_level[crop][None, :, :, None])[0]
+        probabilities = np.zeros(len(EXPRESSIONS), np.float32)
+        probabilities[self._places] = calibrated(output, self.card.output, self.point)[0]
+        return probabilities
+
+
+def check_prior(prior: object) -> Prior:
+    """An operating point's name, or as many shares as there are expressions; ValueError says what is wrong."""
+    if isinstance(prior, str) and prior in get_args(PriorName):
+        return cast("PriorName", prior)
+    names = ", ".join(repr(name) for name in get_args(PriorName))
+    wanted = f"give {names}, or {len(EXPRESSIONS)} numbers: the share of {', '.join(EXPRESSIONS)}"
+    if not isinstance(prior, list | tuple) or any(isinstance(share, bool) for share in prior):
+        raise ValueError(f"found {prior!r}; {wanted}")
+    if not all(isinstance(share, int | float) and 0 <= share < math.inf for share in prior):
+        raise ValueError(f"found {prior!r}; shares are numbers from 0 on")
+    if len(prior) != len(EXPRESSIONS) or not sum(prior):
+        raise ValueError(f"found {len(prior)} numbers with the sum {sum(prior):g}; {wanted}")
+    return tuple(float(share) for share in prior)
+
+
+def choose_point(card: ModelCard, prior: Prior, source: str) -> tuple[str, OperatingPoint]:
+    """An operating point of a card, and its name ("own" for shares of each expression).
+
+    ModelError names `source` where the card has no such point, or as many shares are not given as it has labels.
+    """
+    if isinstance(prior, str):
+        name = card.default_operating_point if prior == "default" else prior
+        if name not in card.operating_points:
+            known = ", ".join(card.operating_points)
+            raise ModelError(f"{source}: its card has no operating point {name!r}, only {known}")
+        return name, card.operating_points[name]
+    if "balanced" not in card.operating_points:
+        raise ModelError(f"{source}: its card has no operating point 'balanced', which shares of its labels start from")
+    if len(prior) != len(card.labels):
+        raise ModelError(f"{source}: {len(prior)} shares, but its labels are {', '.join(card.labels)}")
+    balanced = card.operating_points["balanced"]
+    with np.errstate(divide="ignore"):  # a share of 0 is an expression that is never read
+        shares = np.array(prior, np.float64) / sum(prior)
+        offset = np.array(balanced.offset) + np.log(shares)
+    return "own", balanced.model_copy(
+        update={"prior": tuple(shares.tolist()), "offset": tuple(offset.tolist()), "coverage": ()}
+    )
+
+
+def calibrated(
+    outputs: npt.NDArray[np.floating[Any]], kind: OutputKind, point: OperatingPoint
+) -> npt.NDArray[np.float64]:
+    """What a network gives (N, classes) -> probabilities (N, classes) at an operating point."""
+    logits = outputs if kind == "logits" else np.log(np.maximum(outputs, SMALLEST_PROBABILITY))
+    return softmax((logits.astype(np.float64) + np.array(point.offset)) / point.temperature)
+
+
+def scale_levels(grey: npt.NDArray[np.uint8], scaling: InputScaling) -> npt.NDArray[np.float32]:
+    """Grey levels as a network's input holds them."""
+    if scaling == "-1..1":
+        return normalise(grey)
+    return grey.astype(np.float32) / np.float32(255 if scaling == "0..1" else 1)
 
 
 def softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
@@ -69,12 +139,13 @@ def load_reader(
     path: Path | None = None,
     runtime: RuntimeChoice = "auto",
     threads: int = 1,
+    prior: Prior = "default",
 ) -> ExpressionReader:
     """The model at `path`, or a shipped network in the wanted precision, or in the fastest of this runtime."""
     chosen = choose_runtime(runtime)
     if path is None:
         path = model_path(network, fast_precision(chosen) if precision == "auto" else precision)
-    return ExpressionReader(path, runtime=chosen, threads=threads)
+    return ExpressionReader(path, runtime=chosen, threads=threads, prior=prior)
 
 
 def require_xnnpack(graph: Graph) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from edge_fer.capture.uri import parse_camera_uri
-from edge_fer.classify import NetworkName
+from edge_fer.classify import NetworkName, Prior, check_prior
 from edge_fer.decide import DecideSettings
 from edge_fer.detect import DetectorName
 from edge_fer.errors import ConfigError
@@ -64,8 +64,16 @@ class ModelSettings(Settings):
 
     runtime: RuntimeChoice = "auto"
     threads: int = Field(default=1, ge=1, le=64)
+    prior: Prior = "default"
+    """How common each expression is expected to be: an operating point of the model's card, or a share of each."""
+
     path: Annotated[Path, Field(strict=False)] | None = None
     """A model of your own, with its card beside it, instead of a shipped network."""
+
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _is_a_prior(cls, prior: object) -> Prior:
+        return check_prior(prior)
 
 
 class DetectorSettings(Settings):

@@ -13,6 +13,9 @@ from edge_fer.events import EventType
 from edge_fer.labels import EXPRESSIONS, UNCERTAIN
 from edge_fer.toml import Settings
 
+EVEN_ODDS = 0.5
+"""Below this confidence an honest reading is wrong more often than right."""
+
 
 class DecideSettings(Settings):
     """`[decide]`: when a face's expression counts."""
@@ -26,8 +29,8 @@ class DecideSettings(Settings):
     hold_ms: int = Field(default=500, ge=0, le=60_000)
     """Another expression must hold this long before an update is published."""
 
-    min_confidence: float = Field(default=0.4, ge=0, le=1)
-    """Below this a face reads "uncertain"."""
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    """Below this a face reads "uncertain"; None: what the model's card says."""
 
     hysteresis: float = Field(default=0.1, ge=0, le=1)
     """How much more probable another expression must be, and how far the present one may fall below min_confidence."""
@@ -47,6 +50,7 @@ class ExpressionDecision:
 
     def __init__(self, settings: DecideSettings, first_ns: int) -> None:
         self._settings = settings
+        self._min_confidence = EVEN_ODDS if settings.min_confidence is None else settings.min_confidence
         self.first_ns = first_ns
         self.current: str | None = None  # as last reported
         self._smoothed: npt.NDArray[np.float64] | None = None
@@ -95,6 +99,6 @@ class ExpressionDecision:
         margin = self._settings.hysteresis
         if self.current in EXPRESSIONS:
             present = self._smoothed[EXPRESSIONS.index(self.current)]
-            if present >= self._settings.min_confidence - margin and self._smoothed[best] - present < margin:
+            if present >= self._min_confidence - margin and self._smoothed[best] - present < margin:
                 return self.current
-        return EXPRESSIONS[best] if self._smoothed[best] >= self._settings.min_confidence else UNCERTAIN
+        return EXPRESSIONS[best] if self._smoothed[best] >= self._min_confidence else UNCERTAIN

@@ -82,6 +82,7 @@ class ModelInfo:
     threads: int
     xnnpack_operators: int
     operators: int
+    operating_point: str | None = None  # of a network that reads expressions: the prior that it reads at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

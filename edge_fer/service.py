@@ -23,6 +23,7 @@ from edge_fer.capture.reader import CameraReader
 from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.classify import ExpressionReader, load_reader, require_xnnpack
 from edge_fer.config import BrokerSettings, Config
+from edge_fer.decide import DecideSettings
 from edge_fer.detect import FaceDetector
 from edge_fer.errors import CameraError, UnavailableError
 from edge_fer.events import ModelInfo, NodeInfo, Publisher, message
@@ -78,7 +79,7 @@ class Daemon:
             reader=models.reader,
             publisher=publisher,
             detector_settings=config.detector,
-            decide_settings=config.decide,
+            decide_settings=_with_card_threshold(config.decide, models.reader),
         )
         self.readers = [CameraReader(name, uri, self.inbox) for name, uri in uris.items()]
         self._meter = ThroughputMeter(config.telemetry_s)
@@ -158,7 +159,9 @@ def load_models(config: Config) -> Models:
     find, read = config.detector, config.model
     detector = FaceDetector(find.model, min_score=find.min_score, runtime=read.runtime, threads=read.threads)
     require_xnnpack(detector.graph)
-    reader = load_reader(read.network, read.precision, path=read.path, runtime=read.runtime, threads=read.threads)
+    reader = load_reader(
+        read.network, read.precision, path=read.path, runtime=read.runtime, threads=read.threads, prior=read.prior
+    )
     detector.detect(np.zeros((CROP_PX, CROP_PX, 3), np.uint8))
     reader.read(np.zeros((CROP_PX, CROP_PX), np.uint8))
     for graph in (detector.graph, reader.graph):
@@ -166,13 +169,22 @@ def load_models(config: Config) -> Models:
             "%s on %s, %d thread(s), XNNPACK takes %d of %d operators",
             *(Path(graph.name).name, graph.runtime, graph.threads, graph.xnnpack.taken, graph.xnnpack.total),
         )
+    point = reader.point
+    log.info("reads at operating point %s: temperature %.2f", reader.point_name, point.temperature)
     return Models(detector, reader)
+
+
+def _with_card_threshold(settings: DecideSettings, reader: ExpressionReader) -> DecideSettings:
+    """The configured min_confidence, or the one of the operating point that the reader reads at."""
+    if settings.min_confidence is not None:
+        return settings
+    return settings.model_copy(update={"min_confidence": reader.point.min_confidence})
 
 
 def node_info(config: Config, models: Models, boot_id: str) -> NodeInfo:
     """What `/info` tells about this node."""
 
-    def told(graph: Graph) -> ModelInfo:
+    def told(graph: Graph, point: str | None = None) -> ModelInfo:
         return ModelInfo(
             name=Path(graph.name).stem,
             sha256=graph.sha256,
@@ -180,6 +192,7 @@ def node_info(config: Config, models: Models, boot_id: str) -> NodeInfo:
             threads=graph.threads,
             xnnpack_operators=graph.xnnpack.taken,
             operators=graph.xnnpack.total,
+            operating_point=point,
         )
 
     return NodeInfo(
@@ -187,7 +200,7 @@ def node_info(config: Config, models: Models, boot_id: str) -> NodeInfo:
         boot_id=boot_id,
         board=board_name(),
         labels=list(EXPRESSIONS),
-        models=[told(models.detector.graph), told(models.reader.graph)],
+        models=[told(models.detector.graph), told(models.reader.graph, models.reader.point_name)],
         cameras=list(config.camera),
         config_sha256=config.sha256,
     )

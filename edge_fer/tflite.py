@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,9 @@ Runtime = Literal["litert", "tflite-runtime"]
 Precision = Literal["int8", "float32"]
 RuntimeChoice = Literal["auto", "litert", "tflite-runtime"]
 PrecisionChoice = Literal["auto", "int8", "float32"]
+
+WEIGHTED_OPERATORS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+"""Which axis of an operator's weights counts its filters."""
 
 TFLITE_MARK = b"TFL3"
 """File identifier of the flatbuffer, after its first offset."""
@@ -75,6 +79,14 @@ class Quant(NamedTuple):
         return np.float32(self.scale) * (stored.astype(np.int32) - self.zero_point).astype(np.float32)
 
 
+class GraphSize(NamedTuple):
+    """How large a graph is; of convolutions and dense layers, which do nearly all the work."""
+
+    operators: int
+    macs: int  # multiply-accumulates of one inference
+    parameters: int  # weights and biases
+
+
 class XnnpackShare(NamedTuple):
     """How many operators of a graph XNNPACK runs."""
 
@@ -125,6 +137,24 @@ class Graph:
         self.outputs = [_tensor(detail) for detail in self._interpreter.get_output_details()]
         # Not public, but the only way to know; both runtimes have had it in all versions that are allowed here.
         self.xnnpack = _xnnpack_share(self._interpreter._get_ops_details())  # noqa: SLF001
+
+    def size(self) -> GraphSize:
+        """Operators, multiply-accumulates and parameters, counted in the loaded graph."""
+        # Not public either, see `xnnpack`.
+        ops = [op for op in self._interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]  # noqa: SLF001
+        shapes = {
+            detail["index"]: tuple(map(int, detail["shape"])) for detail in self._interpreter.get_tensor_details()
+        }
+        macs = parameters = 0
+        for op in ops:
+            if op["op_name"] not in WEIGHTED_OPERATORS:
+                continue
+            weights, outputs = shapes[op["inputs"][1]], math.prod(shapes[op["outputs"][0]])
+            # Every output element is a sum over one filter.
+            filters = weights[WEIGHTED_OPERATORS[op["op_name"]]]
+            macs += outputs * math.prod(weights) // filters
+            parameters += math.prod(weights) + sum(math.prod(shapes.get(bias, (0,))) for bias in op["inputs"][2:3])
+        return GraphSize(len(ops), macs, parameters)
 
     def run(self, real: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
         """One inference: the only input, of its exact shape, to all outputs in order."""

@@ -53,6 +53,7 @@ def test_everything_wrong_is_told_at_once_with_file_and_key(tmp_path: Path) -> N
         [model]
         thread = 2
         precision = "int4"
+        prior = "often"
         [decide]
         min_confidence = 2.0
         """,
@@ -67,11 +68,13 @@ def test_everything_wrong_is_told_at_once_with_file_and_key(tmp_path: Path) -> N
         "colour",
         "decide.min_confidence",
         "model.precision",
+        "model.prior",
         "model.thread",
         "node",
     ]
     assert "did you mean 'threads'?" in told["model.thread"]
     assert "known here: broker, camera" in told["colour"]
+    assert "found 'often'; give 'default'" in told["model.prior"]
     assert "found 5" in told["camera.front.uri"]
     assert "lower case letters" in told["node"]
     assert error.value.exit_code == 78
@@ -133,3 +136,11 @@ def test_the_hash_tells_configurations_apart_but_not_passwords() -> None:
 
 def test_the_default_node_may_stand_in_a_topic() -> None:
     assert load_config(None, {"camera": {"a": {"uri": "x"}}}).node == default_node()
+
+
+def test_a_prior_by_name_or_as_shares(tmp_path: Path) -> None:
+    camera = "[camera.front]\nuri = '/dev/video0'\n[model]\n"
+    assert load_config(written(tmp_path, camera), {}).model.prior == "default"
+    assert load_config(written(tmp_path, camera + 'prior = "balanced"'), {}).model.prior == "balanced"
+    shares = load_config(written(tmp_path, camera + "prior = [5, 3, 1, 1, 1, 0.5, 0.5, 0]"), {}).model.prior
+    assert shares == (5, 3, 1, 1, 1, 0.5, 0.5, 0)

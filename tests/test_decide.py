@@ -35,6 +35,13 @@ def test_another_expression_counts_only_after_it_has_held() -> None:
     assert decision.current == "anger"
 
 
+def test_without_a_threshold_even_odds_decide() -> None:
+    for share, expected in ((0.49, "uncertain"), (0.51, "anger")):
+        decision = unsmoothed()
+        decision.update(scores(anger=share), 0)
+        assert decision.current == expected
+
+
 def test_a_flicker_is_no_event() -> None:
     decision = unsmoothed(hold_ms=500)
     decision.update(scores(neutral=0.9), 0)
