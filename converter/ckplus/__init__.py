@@ -1,0 +1,1 @@
+"""Cross-validation on CK+: data (reading it), crossval (training in folds), folds (what comes of them)."""
