@@ -36,11 +36,8 @@ models: $(VENV)/.run ## Fetch the detector files and the sample clip
 train: $(VENV)/.dev ## Train a network (NETWORK=nano_b DATA=folder of ferplus_{train,valid}.npz); goes on where it stopped
 	$(BIN)/python -m converter train --recipe converter/recipes/train_$(or $(NETWORK),nano_b).toml --data $(DATA) --out runs/$(or $(NETWORK),nano_b) $(ARGS)
 
-# Towards the training's prior by a seventh of its logit adjustment: docs/training.md has the choice.
-PRIOR_SHIFT ?= 0.1
-
-convert: $(VENV)/.dev ## Convert weights to the shipped models (NETWORK=nano_b DATA=folder WEIGHTS=runs/nano_b/checkpoint.keras)
-	$(BIN)/python -m converter convert $(or $(WEIGHTS),converter/weights/$(or $(NETWORK),nano_b).keras) --recipe converter/recipes/train_$(or $(NETWORK),nano_b).toml --data $(DATA) --prior-shift $(PRIOR_SHIFT) --out edge_fer/models $(ARGS)
+convert: $(VENV)/.dev models ## Convert weights to the shipped models (NETWORK=nano_b DATA=folder WEIGHTS=runs/nano_b/trained.keras)
+	$(BIN)/python -m converter convert $(or $(WEIGHTS),converter/weights/$(or $(NETWORK),nano_b).keras) --recipe float32 --recipe int8 --calibration $(DATA)/ferplus_train.npz --validation $(DATA)/ferplus_valid.npz --out edge_fer/models $(ARGS)
 
 bench: $(VENV)/.dev models ## Measure this machine: CPU per frame, memory, runtimes
 	$(BIN)/edge-fer bench $(ARGS)
@@ -59,5 +56,5 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing edge-fer and what its tests need into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[litert,demo,bench,convert,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[litert,demo,bench,convert,onnx,dev]'
 	@touch $@ $(VENV)/.run

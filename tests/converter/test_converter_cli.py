@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from drawn_shapes import TinyTraining
 
 from converter.cli import cli
+from edge_fer.classify import model_path
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -19,7 +20,9 @@ def converter(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
 
 
-@pytest.mark.parametrize("command", ["train", "convert", "evaluate", "assets", "baseline"])
+@pytest.mark.parametrize(
+    "command", ["train", "convert", "evaluate", "report", "crossval", "data", "assets", "baseline"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(cli, [command, "--help"])
     assert result.exit_code == 0
@@ -27,15 +30,21 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_convert_then_evaluate(trained: TinyTraining, tmp_path: Path) -> None:
-    arguments = ("convert", trained.checkpoint, "--recipe", trained.recipe_file, "--data", trained.data)
-    done = converter(*arguments, "--precision", "float32", "--out", tmp_path)
+    arguments = ("convert", trained.weights, "--recipe", "float32", "--validation", trained.valid_npz, "--no-report")
+    done = converter(*arguments, "--out", tmp_path)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
-    model, valid = tmp_path / "emotionnet_nano_b_float32.tflite", trained.data / "ferplus_valid.npz"
-    evaluated = converter("evaluate", "--model", model, "--data", valid, "--json")
-    assert json.loads(evaluated.stdout) == json.loads(model.with_suffix(".json").read_text())["metrics"]
+    model, valid = tmp_path / "emotionnet_nano_b_float32.tflite", trained.valid_npz
+    metrics = json.loads(model.with_suffix(".json").read_text())["metrics"]
+    for prior in ("observed", "balanced"):
+        evaluated = converter("evaluate", "--model", model, "--data", valid, "--json", "--prior", prior)
+        report = json.loads(evaluated.stdout)
+        assert report.pop("operating_point") == prior
+        assert report.pop("temperature") > 0
+        assert report == metrics[prior]
     table = converter("evaluate", "--model", model, "--data", valid)
-    assert "contempt" in table.stdout
-    again = converter(*arguments, "--precision", "float32", "--out", tmp_path)
+    for told in ("contempt", "operating point dashboard", "calibration error", "closed", "abstaining"):
+        assert told in table.stdout
+    again = converter(*arguments, "--out", tmp_path)
     assert (again.returncode, again.stderr.splitlines()[-1]) == (
         2,
         f"converter: {model}: is there already; --force replaces it",
@@ -52,10 +61,30 @@ def test_convert_then_evaluate(trained: TinyTraining, tmp_path: Path) -> None:
     assert "(1000 bytes)" in damaged.stderr
 
 
+@pytest.mark.parametrize(
+    ("prior", "message"), [("often", "--prior: found 'often'; give 'default'"), ("1,2", "--prior: found 2 numbers")]
+)
+def test_a_wrong_prior_is_a_usage_error(prior: str, message: str) -> None:
+    model = model_path("nano_b", "float32")
+    done = converter("evaluate", "--model", model, "--data", "none.npz", "--prior", prior)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_labels_of_ones_own_are_checked(trained: TinyTraining, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    arguments = ("convert", trained.weights, "--validation", trained.valid_npz, "--out", tmp_path / "out")
+    missing = converter(*arguments, "--labels", labels)
+    assert (missing.returncode, "labels.txt: cannot be read" in missing.stderr) == (os.EX_UNAVAILABLE, True)
+    labels.write_text("calm\ncalm\n")
+    twice = converter(*arguments, "--labels", labels)
+    assert (twice.returncode, "holds 2 labels, 1 different" in twice.stderr) == (os.EX_UNAVAILABLE, True)
+
+
 def test_a_finished_training_prints_its_last_figures(trained: TinyTraining) -> None:
     done = converter("train", "--recipe", trained.recipe_file, "--data", trained.data, "--out", trained.out)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith(f"{trained.checkpoint}: 2 epochs, loss 0.")
+    assert done.stdout.splitlines()[-1].startswith(f"{trained.weights}: 2 epochs, loss 0.")
 
 
 @pytest.mark.parametrize(
