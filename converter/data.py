@@ -106,26 +106,37 @@ def load_training(path: Path, fer2013_votes: int = 0) -> TrainingSet:
 
 
 def load_labelled(path: Path, known: tuple[str, ...] = EXPRESSIONS) -> LabelledSet:
-    """A set to evaluate on: `images` with `votes` (FER+ columns) or with `labels` (names out of `known`).
+    """A set to evaluate on: `images` with `votes` (FER+ columns) or with `labels` (names out of `known`, or places).
 
     With votes, an image counts where its most frequent vote is an expression; it is "majority" above five votes.
     """
     arrays = read_npz(path, ("images",))
     images = np.asarray(arrays["images"], np.uint8)
-    if "labels" in arrays:
-        names = [str(name) for name in arrays["labels"]]
-        if unknown := sorted(set(names) - set(known)):
-            raise UnavailableError(f"{path}: label {unknown[0]!r} is not one of {', '.join(known)}")
-        labels = np.array([known.index(name) for name in names], np.int64)
-        return LabelledSet(images, labels, np.ones(len(labels), np.bool_))
-    if "votes" not in arrays:
-        raise UnavailableError(f"{path}: holds {sorted(arrays)}, but neither 'votes' nor 'labels'")
-    if known != EXPRESSIONS:
-        raise UnavailableError(f"{path}: votes are for {', '.join(EXPRESSIONS)}, but the model's labels are others")
-    votes = _votes(arrays, path)
-    keep = votes.argmax(axis=1) < len(EXPRESSIONS)
-    kept = votes[keep]
-    return LabelledSet(images[keep], kept.argmax(axis=1), kept.max(axis=1) > MAJORITY_VOTES)
+    if "votes" in arrays and known == EXPRESSIONS:
+        votes = _votes(arrays, path)
+        keep = votes.argmax(axis=1) < len(EXPRESSIONS)
+        kept = votes[keep]
+        return LabelledSet(images[keep], kept.argmax(axis=1), kept.max(axis=1) > MAJORITY_VOTES)
+    if "labels" not in arrays:
+        wanted = "neither 'votes' nor 'labels'" if known == EXPRESSIONS else f"no 'labels' out of {', '.join(known)}"
+        raise UnavailableError(f"{path}: holds {sorted(arrays)}, but {wanted}")
+    labels = _label_places(arrays["labels"], known, path)
+    return LabelledSet(images, labels, np.ones(len(labels), np.bool_))
+
+
+def _label_places(labels: npt.NDArray[np.generic], known: tuple[str, ...], path: Path) -> npt.NDArray[np.int64]:
+    """Names, or places counted from 0, as places in `known`."""
+    if np.issubdtype(labels.dtype, np.integer):
+        places = labels.astype(np.int64)
+        if len(places) and not (places.min() >= 0 and places.max() < len(known)):
+            raise UnavailableError(
+                f"{path}: labels are {places.min()} to {places.max()}, but must be 0 to {len(known) - 1}"
+            )
+        return places
+    names = [str(name) for name in labels]
+    if unknown := sorted(set(names) - set(known)):
+        raise UnavailableError(f"{path}: label {unknown[0]!r} is not one of {', '.join(known)}")
+    return np.array([known.index(name) for name in names], np.int64)
 
 
 def log_prior(faces: TrainingSet, source: str) -> npt.NDArray[np.float64]:

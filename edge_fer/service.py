@@ -170,7 +170,10 @@ def load_models(config: Config) -> Models:
             *(Path(graph.name).name, graph.runtime, graph.threads, graph.xnnpack.taken, graph.xnnpack.total),
         )
     point = reader.point
-    log.info("reads at operating point %s: temperature %.2f", reader.point_name, point.temperature)
+    log.info(
+        'reads at operating point %s, temperature %.2f; "uncertain" below %.2f',
+        *(reader.point_name, point.temperature, _with_card_threshold(config.decide, reader).min_confidence),
+    )
     return Models(detector, reader)
 
 

@@ -62,13 +62,13 @@ def _table(report: dict[str, Any]) -> str:
     lines = [f"{'expression':<12} {'recall':>8} {'images':>8}"]
     lines += [f"{name:<12} {row['recall']:>8.4f} {row['n']:>8}" for name, row in report["per_class"].items()]
     abstain = report["abstain"]
-    closed = f"accuracy {report['accuracy_closed']:.4f}, macro recall {report['macro_recall_closed']:.4f}"
+    closed = ", ".join(f"{name} {report[name]:.4f}" for name in ("accuracy_closed", "macro_recall_closed"))
     right = "none" if abstain["accuracy"] is None else f"{abstain['accuracy']:.4f} of them right"
     lines += [
         "",
         f"operating point {report['operating_point']}, temperature {report['temperature']:.2f}",
         f"{'majority':<12} {figures_line(report)}, calibration error {report['ece']:.4f}",
-        f"{'closed':<12} {closed}, by the best expression among those that occur",
+        f"{'closed':<12} {closed}: of the expressions that occur, the best",
         f"{'abstaining':<12} below {abstain['min_confidence']:.2f}: {abstain['coverage']:.4f} are read, {right}",
         f"{'all':<12} {figures_line(report['all'])}",
     ]

@@ -120,6 +120,7 @@ TWO_VOTES = np.array(VOTES[:2], np.uint8)
         ({"images": IMAGES, "votes": TWO_VOTES / 10}, "votes are float64"),
         ({"images": IMAGES, "labels": ["neutral"]}, "2 images, but 1 labels"),
         ({"images": IMAGES, "labels": ["neutral", "joy"]}, "label 'joy' is not one of neutral, happiness"),
+        ({"images": IMAGES, "labels": [0, 8]}, "labels are 0 to 8, but must be 0 to 7"),
         ({"images": IMAGES}, "neither 'votes' nor 'labels'"),
     ],
 )
@@ -136,3 +137,17 @@ def test_training_needs_images_of_the_size_of_the_input(tmp_path: Path) -> None:
     small = write(tmp_path / "small.npz", images=np.zeros((2, 40, 40), np.uint8), votes=TWO_VOTES)
     with pytest.raises(UnavailableError, match=r"small\.npz: images are \(40, 40\), but training needs 48 x 48"):
         load_training(small)
+
+
+def test_labels_may_be_names_or_places(tmp_path: Path) -> None:
+    by_name = load_labelled(write(tmp_path / "names.npz", images=IMAGES, labels=["fear", "neutral"]))
+    by_place = load_labelled(write(tmp_path / "places.npz", images=IMAGES, labels=np.array([6, 0])))
+    assert by_name.labels.tolist() == by_place.labels.tolist() == [6, 0]
+    assert by_name.majority.all()
+    own = load_labelled(write(tmp_path / "own.npz", images=IMAGES, labels=["loud", "calm"]), ("calm", "loud"))
+    assert own.labels.tolist() == [1, 0]
+
+
+def test_votes_are_for_expressions_only(faces: Path) -> None:
+    with pytest.raises(UnavailableError, match="no 'labels' out of calm, loud"):
+        load_labelled(faces, ("calm", "loud"))

@@ -93,6 +93,7 @@ def test_a_subscriber_sees_a_visit_from_online_to_offline(
     info = subscriber.on("edge-fer/lab/info")[-1].body
     assert info["labels"][0] == "neutral"
     assert all(model["xnnpack_operators"] == model["operators"] for model in info["models"])
+    assert [model["operating_point"] for model in info["models"]] == [None, "dashboard"]
 
 
 def test_who_subscribes_later_sees_states_but_no_old_events(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from sample_events import GOLDEN, Collector, play
 from edge_fer.align import crop_face
 from edge_fer.capture.open import open_source
 from edge_fer.capture.uri import parse_camera_uri
-from edge_fer.classify import ExpressionReader, model_path
+from edge_fer.card import card_path
+from edge_fer.classify import ExpressionReader, fast_precision, model_path
 from edge_fer.detect import FaceDetector
 from edge_fer.labels import EXPRESSIONS
-from edge_fer.tflite import installed_runtimes
+from edge_fer.tflite import choose_runtime, installed_runtimes
 
 FRAME_MS = 1000 / 24
 
@@ -112,6 +114,38 @@ def test_a_photo_between_surprise_and_fear_is_left_open(media: Path) -> None:
     start = play(str(media / "surprised.jpeg")).events[0]
     assert start["expression"] == "uncertain"
     assert set(sorted(start["scores"], key=start["scores"].__getitem__)[-2:]) == {"surprise", "fear"}
+
+
+def reading_at(folder: Path, min_confidence: float) -> dict[str, object]:
+    """`[model]` for the shipped network with another threshold in its card."""
+    shipped = model_path("nano_b", fast_precision(choose_runtime("auto")))
+    path = Path(shutil.copy(shipped, folder))
+    card = json.loads(card_path(shipped).read_text())
+    for point in card["operating_points"].values():
+        point["min_confidence"] = min_confidence
+    card_path(path).write_text(json.dumps(card))
+    return {"path": str(path)}
+
+
+def test_the_daemon_abstains_by_the_cards_threshold_unless_the_configuration_has_its_own(tmp_path: Path) -> None:
+    def expressions(**tables: object) -> set[str]:
+        return {event["expression"] for event in play(**tables).events}
+
+    assert expressions(model=reading_at(tmp_path, 1.0)) == {"uncertain"}
+    told = expressions(model=reading_at(tmp_path, 1.0), decide={"min_confidence": 0.0})
+    assert "uncertain" not in told
+    assert len(told) > 1
+
+
+def test_the_prior_decides_how_readily_rare_expressions_are_read() -> None:
+    def start_scores(prior: object) -> dict[str, float]:
+        return dict(play(model={"prior": prior}).events[0]["scores"])
+
+    rare = ("disgust", "fear", "contempt")
+    observed, balanced = start_scores("observed"), start_scores("balanced")
+    assert sum(observed[name] for name in rare) < sum(balanced[name] for name in rare)
+    never = start_scores([1, 0, 1, 1, 1, 1, 1, 1])
+    assert never["happiness"] == 0
 
 
 def test_a_man_who_leaves_the_picture_ends_his_track(media: Path) -> None:
