@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,18 @@ from converter.describe import write_card_text
 from converter.evaluate import set_report
 from converter.files import write_whole
 from converter.inference import to_input, to_input_size
-from converter.operating import AS_TRAINED, DEFAULT_POINT, fit_points, unmeasured_point
+from converter.operating import AS_TRAINED, DEFAULT_POINT, fit_point, unmeasured_points
 from converter.quantise import calibration_faces, to_tflite
-from converter.record import TrainingRecord, file_sha256, read_record, versions
+from converter.record import TrainingRecord, file_sha256, read_record, record_path, versions
+from converter.recrop import DETECTOR
 from converter.sources.files import Source, read_weights
-from converter.verify import MIN_FACES, Verified, require_faces, verify
-from edge_fer.card import InputScaling, ModelCard, OutputKind, card_path
+from converter.verify import MIN_FACES, Verified, require_faces, require_fast_runtime, verify
+from edge_fer.card import MODELS, InputScaling, ModelCard, OutputKind, card_path
 from edge_fer.classify import NetworkName
-from edge_fer.errors import ModelError, UsageError
+from edge_fer.detect import BLAZEFACE
+from edge_fer.errors import ModelError, UnavailableError, UsageError
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.tflite import installed_runtimes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +54,7 @@ class Conversion:
     network: NetworkName | None = None  # where the weights do not tell
     name: str | None = None  # of the files, before the recipe's; by default the network's or the weights'
     scaling: InputScaling = "-1..1"
-    report: bool = False  # report.html beside each model, where there is a validation file
+    report: bool = False  # NAME.html beside each model, where there is a validation file
     force: bool = False  # replace files that are there
 
 
@@ -76,13 +80,17 @@ def convert(job: Conversion) -> list[Path]:
     Nothing is written unless every file passes `verify`. UsageError where a file is there and not `force`, or faces
     are missing; UnavailableError where an input cannot be read; ModelError where weights or a converted file are wrong.
     """
+    _require_tools(job)
     source = read_weights(job.weights, job.network, len(job.labels))
-    stem = job.name or (f"emotionnet_{source.network}" if source.network else job.weights.name.split(".")[0])
+    stem = job.name or (f"emotionnet_{source.network}" if source.network else job.weights.resolve().name.split(".")[0])
     paths = {name: job.out / f"{stem}_{name}.tflite" for name in job.recipes}
     wanted = [file for path in paths.values() for file in (path, card_path(path))]
     wanted += [report_path(path) for path in paths.values() if job.report and job.validation]
     _refuse_overwriting(wanted, force=job.force)
     record = read_record(job.weights)
+    if record and record.labels != job.labels:
+        found, told = ", ".join(job.labels), ", ".join(record.labels)
+        raise ModelError(f"{record_path(job.weights)}: the network was trained on {told}, but the labels are {found}")
     faces = _faces(job, source.model)
     files: dict[Path, bytes] = {}
     for name, path in paths.items():
@@ -94,6 +102,8 @@ def convert(job: Conversion) -> list[Path]:
         card = _card(job, name, path.stem, content, source, record, faces, verified)
         files[card_path(path)] = (card.model_dump_json(indent=1) + "\n").encode()
     write_whole(files)
+    for path in paths.values():
+        report_path(path).unlink(missing_ok=True)  # of the model that was there
     if job.report and job.validation:
         for path in paths.values():
             # In a process of its own, as everything that runs the files.
@@ -101,6 +111,18 @@ def convert(job: Conversion) -> list[Path]:
             arguments = ("report", "--force", "--model", model_file, "--data", data, "--out", out)
             run_apart("converter", *arguments, failed=f"{report_path(path)}: cannot be written")
     return list(paths.values())
+
+
+def _require_tools(job: Conversion) -> None:
+    """UnavailableError where something is missing that the end of the conversion needs; it takes minutes."""
+    for name, recipe in job.recipes.items():
+        require_fast_runtime(name, recipe, installed_runtimes())
+    if not (job.report and job.validation):
+        return
+    if not importlib.util.find_spec("matplotlib"):
+        raise UnavailableError("the report needs matplotlib: pip install 'edge-fer[convert]', or give --no-report")
+    if not (detector := MODELS / BLAZEFACE[DETECTOR].file).is_file():
+        raise UnavailableError(f"the report needs {detector}: make models, or give --no-report")
 
 
 def report_path(model: Path) -> Path:
@@ -152,14 +174,14 @@ def _card(  # one file's facts from everywhere
     verified: Verified,
 ) -> ModelCard:
     prior = np.array(record.training_prior) if record else None
+    tau = record.logit_adjustment if record else 0.0
     outputs, size = verified.outcome.outputs, verified.outcome.size
-    points, metrics = {AS_TRAINED: unmeasured_point(len(job.labels))}, {}
+    points, metrics = unmeasured_points(len(job.labels), prior, tau), {}
     if faces.labelled:
-        tau = record.logit_adjustment if record else 0.0
-        points = fit_points(outputs, faces.kind, faces.labelled, prior, tau)
+        points = {name: fit_point(point, outputs, faces.kind, faces.labelled) for name, point in points.items()}
         metrics = {
-            point: set_report(outputs, faces.kind, settings, faces.labelled, str(job.validation), job.labels)
-            for point, settings in points.items()
+            name: set_report(outputs, faces.kind, point, faces.labelled, str(job.validation), job.labels)
+            for name, point in points.items()
         }
     return ModelCard(
         name=name,
@@ -179,7 +201,13 @@ def _card(  # one file's facts from everywhere
         default_operating_point=DEFAULT_POINT if DEFAULT_POINT in points else AS_TRAINED,
         metrics=metrics,
         recipe=_provenance(job, job.recipes[recipe_name], source, record, verified),
-        **write_card_text(source.network, job.recipes[recipe_name], job.weights.name),
+        **write_card_text(
+            source.network,
+            job.recipes[recipe_name],
+            job.weights.name,
+            recorded=record is not None,
+            validation=job.validation.name if job.validation else None,
+        ),
     )
 
 

@@ -73,8 +73,11 @@ def read_npz(path: Path, required: tuple[str, ...]) -> dict[str, npt.NDArray[np.
         raise UnavailableError(
             f"{path}: images are {images.dtype} {images.shape}, but must be uint8 ({', '.join(IMAGE_AXES)})"
         )
-    for name, array in arrays.items():
-        if name in ("votes", "labels", "fer2013_label") and len(array) != len(images):
+    for name, axes in (("votes", 2), ("labels", 1), ("fer2013_label", 1)):
+        array = arrays.get(name)
+        if array is not None and array.ndim != axes:
+            raise UnavailableError(f"{path}: {name} have the shape {array.shape}, but must have {axes} axes")
+        if array is not None and len(array) != len(images):
             raise UnavailableError(f"{path}: {len(images)} images, but {len(array)} {name}")
     return arrays
 

@@ -19,7 +19,9 @@ SIZES: dict[NetworkName, str] = {
     ),
 }
 
-FOREIGN = "An image classifier converted from {file}; nothing is recorded about how it was trained."
+FOREIGN = "An image classifier converted from {file}."
+
+UNRECORDED = "The network of {file}; nothing is recorded about how it was trained."
 
 NUMBERS = {
     ("float32", "float32"): "Weights and arithmetic in float32.",
@@ -36,9 +38,12 @@ TRAINING_DATA = (
     "annotators' votes per image of FER+ as soft labels. Left out of training: images that are pixel for pixel in the "
     "test or validation set, images whose majority is unknown or no face, and single votes. Terms: the labels are "
     "under the MIT licence; the images have no authoritative licence and are not distributed with edge-fer. "
-    "Credit: Goodfellow et al. 2013 (FER2013), Barsoum et al. 2016 (FER+). Metrics are of this very file on the FER+ "
-    "validation images, at each operating point: of those with more than five of ten votes on one expression, and, "
-    "under 'all', of every one."
+    "Credit: Goodfellow et al. 2013 (FER2013), Barsoum et al. 2016 (FER+)."
+)
+
+METRICS = (
+    " Metrics are of this very file on the images of {validation}, at each operating point: of those with a clear "
+    "majority of votes (more than five of ten), and, under 'all', of every one."
 )
 
 INTENDED_USE = (
@@ -67,14 +72,26 @@ CREDITS = (
 )
 
 
-def write_card_text(network: NetworkName | None, recipe: ConversionRecipe, file: str) -> dict[str, Any]:
-    """The texts of a ModelCard that follow from what was converted and how."""
-    numbers = f"{NUMBERS[recipe.weights, recipe.arithmetic]} Input and output in {recipe.input_output}."
-    what = f"EmotionNet Nano, eight expressions. {SIZES[network]}" if network else FOREIGN.format(file=file)
+def write_card_text(
+    network: NetworkName | None, recipe: ConversionRecipe, file: str, *, recorded: bool, validation: str | None
+) -> dict[str, Any]:
+    """The texts of a ModelCard that follow from what was converted and how.
+
+    Only of weights whose training is `recorded` is it known what they learnt from; `validation` names the file that
+    the metrics are of.
+    """
+    if network and recorded:
+        what = f"EmotionNet Nano, eight expressions. {SIZES[network]}"
+    else:
+        what = UNRECORDED.format(file=file) + f" {SIZES[network]}" if network else FOREIGN.format(file=file)
+    known = recorded and network
+    measured = METRICS.format(validation=validation) if validation else " Nothing was measured."
     return {
-        "description": f"{what} {numbers}",
-        "training_data": TRAINING_DATA if network else UNKNOWN_DATA,
+        "description": (
+            f"{what} {NUMBERS[recipe.weights, recipe.arithmetic]} Input and output in {recipe.input_output}."
+        ),
+        "training_data": (TRAINING_DATA if known else UNKNOWN_DATA) + measured,
         "intended_use": INTENDED_USE,
-        "limits": LIMITS if network else UNKNOWN_LIMITS,
-        "credits": CREDITS if network else UNKNOWN_DATA,
+        "limits": LIMITS if known else UNKNOWN_LIMITS,
+        "credits": CREDITS if known else UNKNOWN_DATA,
     }

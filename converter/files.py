@@ -12,8 +12,16 @@ Writer = Callable[[Path], object]
 """Writes a file at the path that it is given."""
 
 
+def make_folder(folder: Path) -> None:
+    """Make it, unless it is there; UnavailableError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UnavailableError(f"{folder}: cannot be made ({err.strerror})") from err
+
+
 def write_whole(files: Mapping[Path, bytes | Writer]) -> None:
-    """Write all files beside their places, then rename all, in order: a cut leaves whole files only.
+    """Write all files beside their places, then rename all, in order: what is cut short leaves whole files only.
 
     Folders are made. UnavailableError names the file that cannot be written, and why.
     """

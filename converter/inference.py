@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from converter.apart import run_apart
 from converter.network import INPUT_PX
-from edge_fer.card import InputScaling
+from edge_fer.card import InputScaling, ModelCard
 from edge_fer.classify import scale_levels
 from edge_fer.errors import EdgeFerError, ModelError, UnavailableError
 from edge_fer.tflite import Graph, GraphSize, Runtime, XnnpackShare
@@ -60,6 +60,17 @@ def infer(graph: Graph, images: npt.NDArray[np.uint8], scaling: InputScaling = "
     for row, image in zip(rows, images, strict=True):
         row[:] = graph.run(to_input(image[None], found[3], scaling))[0][0]
     return rows
+
+
+def infer_file(graph: Graph, card: ModelCard, images: npt.NDArray[np.uint8], source: str) -> npt.NDArray[np.float32]:
+    """What a model gives (N, labels) for square grey faces of any size; `source` names them in errors.
+
+    ModelError where the model and its card do not fit together.
+    """
+    outputs = infer(graph, to_input_size(images, source, card.input_px), card.input_scaling)
+    if outputs.shape[1] != len(card.labels):
+        raise ModelError(f"{graph.name}: gives {outputs.shape[1]} numbers, but its card has {len(card.labels)} labels")
+    return outputs
 
 
 def infer_apart(

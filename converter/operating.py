@@ -14,6 +14,7 @@ import numpy.typing as npt
 from converter.evaluate import coverage
 from edge_fer.card import OperatingPoint
 from edge_fer.classify import calibrated
+from edge_fer.decide import EVEN_ODDS
 
 if TYPE_CHECKING:
     from converter.data import LabelledSet
@@ -45,32 +46,26 @@ def prior_offsets(training_prior: npt.NDArray[np.float64], tau: float) -> dict[s
     return {name: (tau - 1 + power) * np.log(training_prior) for name, power in POWERS.items()}
 
 
-def fit_points(
-    outputs: npt.NDArray[np.floating[Any]],
-    kind: OutputKind,
-    faces: LabelledSet,
-    training_prior: npt.NDArray[np.float64] | None,
-    tau: float,
+def unmeasured_points(
+    classes: int, training_prior: npt.NDArray[np.float64] | None, tau: float
 ) -> dict[str, OperatingPoint]:
-    """Operating points of a network from what it gives (N, classes) for the validation faces."""
+    """The operating points of a network as far as its training tells them: temperature 1, even odds.
+
+    Without a known prior there is only the one that it was trained to, whatever that was.
+    """
     if training_prior is None:
-        return {AS_TRAINED: fit_point(unmeasured_point(outputs.shape[1]), outputs, kind, faces)}
+        flat = OperatingPoint(prior=None, offset=(0.0,) * classes, temperature=1, min_confidence=EVEN_ODDS)
+        return {AS_TRAINED: flat}
     points = {}
     for name, offset in prior_offsets(training_prior, tau).items():
         expected = training_prior ** POWERS[name]
-        start = OperatingPoint(
+        points[name] = OperatingPoint(
             prior=tuple(np.round(expected / expected.sum(), 6).tolist()),
             offset=tuple(np.round(offset, 6).tolist()),
             temperature=1,
-            min_confidence=0.5,
+            min_confidence=EVEN_ODDS,
         )
-        points[name] = fit_point(start, outputs, kind, faces)
     return points
-
-
-def unmeasured_point(classes: int) -> OperatingPoint:
-    """What a network gives as it is, and even odds: all that can be said without validation faces."""
-    return OperatingPoint(prior=None, offset=(0.0,) * classes, temperature=1, min_confidence=0.5)
 
 
 def fit_point(
@@ -102,6 +97,6 @@ def abstain_below(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np
     right = probabilities.argmax(axis=1) == labels
     for threshold in THRESHOLDS:
         near = (confidence >= threshold) & (confidence < threshold + NEIGHBOURHOOD)
-        if near.any() and right[near].mean() > 0.5:  # noqa: PLR2004 - even odds
+        if near.any() and right[near].mean() > EVEN_ODDS:
             return threshold
     return THRESHOLDS[-1]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from converter.data import TrainingSet, load_training
+from converter.data import TrainingSet
 from converter.files import write_whole
 from converter.record import file_sha256
-from converter.recrop import recrop
+from converter.recrop import CANVAS_PX, DETECTOR, FACE_PX, SURROUNDINGS_PX, recrop
 from converter.teach import mix_in_teachers
+from edge_fer.align import CENTRE_UP, CROP_PER_BOX
+from edge_fer.detect import BLAZEFACE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,12 +39,11 @@ class Prepared:
     framed: npt.NDArray[np.uint8] | None  # (N, 48, 48)
 
 
-def prepare(recipe: TrainingRecipe, folder: Path, train_npz: Path, out: Path) -> Prepared:
+def prepare(faces: TrainingSet, recipe: TrainingRecipe, folder: Path, train_npz: Path, out: Path) -> Prepared:
     """The training set by a recipe; kept in `out`, because it takes minutes, for as long as nothing of it changes.
 
-    `folder` is where the recipe's own file names start.
+    `faces` are those of `train_npz`; `folder` is where the recipe's own file names start.
     """
-    faces = load_training(train_npz, recipe.fer2013_votes)
     wanted = recipe.augment.product_crop_probability > 0
     if not recipe.teachers and not wanted:
         return Prepared(faces, None)
@@ -57,14 +60,16 @@ def prepare(recipe: TrainingRecipe, folder: Path, train_npz: Path, out: Path) ->
 
 def _key(recipe: TrainingRecipe, folder: Path, train_npz: Path) -> str:
     """Changes with everything that the prepared set depends on."""
-    parts = {
+    parts: dict[str, Any] = {
         "train": file_sha256(train_npz),
         "teachers": [(teacher.network, file_sha256(folder / teacher.file)) for teacher in recipe.teachers],
         "teacher_weight": recipe.teacher_weight,
         "teacher_logit_adjustment": recipe.teacher_logit_adjustment,
         "fer2013_votes": recipe.fer2013_votes,
-        "framed": recipe.seed if recipe.augment.product_crop_probability else None,
     }
+    if recipe.augment.product_crop_probability:
+        framing = (CROP_PER_BOX, CENTRE_UP, CANVAS_PX, FACE_PX, SURROUNDINGS_PX)
+        parts["framed"] = [recipe.seed, BLAZEFACE[DETECTOR].sha256, *framing]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -75,6 +80,6 @@ def _read(cache: Path, key: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[n
             return (stored["targets"], stored["framed"]) if str(stored["key"]) == key else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError) as err:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as err:
         log.warning("%s: not readable, made anew (%s)", cache, err)
         return None

@@ -49,7 +49,7 @@ def to_tflite(
         converter.target_spec.supported_types = [tf.float16]
     if recipe.arithmetic == "int8":
         if faces is None or not len(faces):
-            raise UsageError("int8 arithmetic needs faces to measure its ranges on: --calibration FILE.npz")
+            raise UsageError("int8 arithmetic needs faces to measure its ranges on: give --calibration some")
         converter.representative_dataset = lambda: ([to_input(face[None], channels, scaling)] for face in faces)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     if recipe.input_output == "int8":

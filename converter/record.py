@@ -25,10 +25,8 @@ class TrainingRecord(BaseModel):
     recipe: dict[str, Any]
     git_commit: str | None
     """Of the checkout that trained, with "+" where it had changes; None outside of one."""
-    train_sha256: str
-    valid_sha256: str
-    weights_sha256: dict[str, str]
-    """Of the files that the training started from or was taught by."""
+    inputs: dict[str, str]
+    """sha256 of the training and validation sets, and of the weights that it started from or was taught by."""
     versions: dict[str, str]
     history: list[dict[str, float]]
     """Loss, and figures on the validation majority, after each epoch."""
@@ -56,7 +54,9 @@ def read_record(weights: Path) -> TrainingRecord | None:
     except ValidationError as err:
         first = err.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ModelError(f"{path}: not a training record ({key}: {first['msg']})") from err
+        raise ModelError(
+            f"{path}: lies beside the weights as their training record, but is none ({key}: {first['msg']})"
+        ) from err
 
 
 def file_sha256(path: Path) -> str:

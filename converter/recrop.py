@@ -18,6 +18,9 @@ from edge_fer.detect import DetectorName, FaceDetector
 from edge_fer.errors import EdgeFerError
 from edge_fer.frame import Face
 
+DETECTOR: DetectorName = "full"
+"""The daemon's own, unless its configuration says otherwise."""
+
 CANVAS_PX = 320
 """Side of the square picture that a face is put on."""
 
@@ -39,7 +42,7 @@ class Recropped:
     found: npt.NDArray[np.bool_]  # (N,)
 
 
-def recrop(images: npt.NDArray[np.uint8], seed: int, detector: DetectorName = "full") -> Recropped:
+def recrop(images: npt.NDArray[np.uint8], seed: int, detector: DetectorName = DETECTOR) -> Recropped:
     """Paste each grey face (N, 48, 48) on a larger picture, find it there and cut it out as the daemon does.
 
     Size and place are drawn from the seed. Runs in a child process: TensorFlow and tflite-runtime do not share one.

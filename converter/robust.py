@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from converter.augment import jpeg
 from converter.evaluate import DECIMALS, main_figures
-from converter.inference import infer, to_input_size
+from converter.inference import infer_file, to_input_size
 from converter.network import INPUT_PX
 from converter.recrop import Recropped, recrop
 from edge_fer.classify import calibrated
@@ -195,8 +195,7 @@ def robust_file(
     """`robust_report` of a model file at an operating point, on the clear faces of a set; `source` names the set."""
 
     def read(images: Images) -> npt.NDArray[np.floating[Any]]:
-        outputs = infer(graph, to_input_size(images, source, card.input_px), card.input_scaling)
-        return calibrated(outputs, card.output, point)
+        return calibrated(infer_file(graph, card, images, source), card.output, point)
 
     sure = faces.majority
     return robust_report(read, to_input_size(faces.images[sure], source), faces.labels[sure])

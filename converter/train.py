@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import random
 import time
-import zipfile
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from converter.augment import augment
 from converter.average import WeightAverage
-from converter.data import LabelledSet, TrainingSet, load_labelled, log_prior
+from converter.batches import epoch_batches
+from converter.checkpoint import TRAINED, Folder
+from converter.data import LabelledSet, TrainingSet, load_labelled, load_training, log_prior
 from converter.evaluate import require_majority, scores_report
-from converter.files import write_whole
+from converter.files import make_folder
 from converter.inference import to_input_size
 from converter.network import NETWORKS, build
-from converter.prepare import Prepared, prepare
-from converter.record import TrainingRecord, file_sha256, git_commit, record_path, versions
-from converter.sources.files import read_weights
+from converter.prepare import prepare
+from converter.record import TrainingRecord, file_sha256, git_commit, versions
+from converter.sources.files import read_trainable
 from converter.sources.nano import build_bare
 from edge_fer.align import normalise
 from edge_fer.classify import softmax
-from edge_fer.errors import ModelError, UnavailableError, UsageError
+from edge_fer.errors import UnavailableError
 from edge_fer.labels import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -39,19 +36,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRAINED = "trained.keras"
-"""The network that ships, its record beside it."""
-CHECKPOINT, AVERAGE, STATE = "checkpoint.keras", "average.npz", "state.json"
-"""What a resumed training goes on from."""
-HISTORY = "history.csv"
-
 
 def train(recipe: TrainingRecipe, folder: Path, train_npz: Path, valid_npz: Path, out: Path, threads: int = 0) -> Path:
     """Train to the recipe's last epoch and return the path of the trained network (.keras, image -> logits).
 
     `folder` is where the recipe's own file names start. `out` keeps after each whole epoch the network that would
     ship with its record, the checkpoint to go on from, and `history.csv`. A second call with the same recipe goes on
-    after that epoch; another recipe in the same folder is a UsageError. Damaged or missing files are an
+    after that epoch; another recipe or other data in the same folder is a UsageError. Damaged or missing files are an
     UnavailableError.
     """
     import keras
@@ -60,30 +51,32 @@ def train(recipe: TrainingRecipe, folder: Path, train_npz: Path, valid_npz: Path
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.dtype)
-    history = read_history(out, recipe)
-    if len(history) >= recipe.epochs and (out / TRAINED).is_file() and record_path(out / TRAINED).is_file():
+    files = Folder(out)
+    inputs = _inputs(recipe, folder, train_npz, valid_npz)
+    history = files.read_history(recipe, inputs)
+    if len(history) >= recipe.epochs:
+        if not (out / TRAINED).is_file():
+            raise UnavailableError(f"{out / TRAINED}: is missing from a finished training; remove {out} to train anew")
         return out / TRAINED
-    if not train_npz.is_file():  # before the minutes that preparing may take
-        raise UnavailableError(f"{train_npz}: no such file")
     valid = load_labelled(valid_npz)
     require_majority(valid, str(valid_npz))
     valid = replace(valid, images=to_input_size(valid.images, str(valid_npz)))
-    prepared = prepare(recipe, folder, train_npz, out)
-    faces = prepared.faces
-    offset = recipe.logit_adjustment * log_prior(faces, str(train_npz))
-    record = _record(recipe, folder, faces, train_npz, valid_npz)
+    votes = load_training(train_npz, recipe.fer2013_votes)
+    log_prior(votes, str(train_npz))  # whether every expression occurs, before anything is written
+    make_folder(out)
+    prepared = prepare(votes, recipe, folder, train_npz, out)
     shipped = build_bare(recipe.network, len(EXPRESSIONS), batch_norm=True)
-    model = _resume(out) if history else _compiled(recipe, folder, offset, len(faces.images))
+    keras.utils.set_random_seed(recipe.seed)  # after whatever preparing has drawn
+    offset = recipe.logit_adjustment * log_prior(prepared.faces, str(train_npz))
+    model = files.load_model(len(history)) if history else _compiled(recipe, folder, offset, len(votes.images))
     average = WeightAverage(model, recipe.average_decay)
-    run = Run(recipe, out, record, model, average, shipped, valid, history)
     if history:
-        average.load(out / AVERAGE)
+        files.load_average(average, len(history))
         log.info("resuming after epoch %d of %d", len(history), recipe.epochs)
-    out.mkdir(parents=True, exist_ok=True)
+    run = Run(recipe, files, _record(recipe, prepared.faces, inputs, history), model, average, shipped, valid)
     for epoch in range(len(history), recipe.epochs):
-        run.one_epoch(_batches(prepared, recipe, epoch), epoch)
+        run.one_epoch(epoch_batches(prepared, recipe, epoch), epoch)
     return out / TRAINED
 
 
@@ -92,13 +85,12 @@ class Run:
     """A training under way."""
 
     recipe: TrainingRecipe
-    out: Path
-    record: TrainingRecord
+    files: Folder
+    record: TrainingRecord  # with the history so far
     model: keras.Model
     average: WeightAverage
     shipped: keras.Model  # image -> logits in float32, with the averaged weights
     valid: LabelledSet
-    history: list[dict[str, float]]
     spent_s: list[float] = field(default_factory=list)  # for each epoch of this call
 
     def one_epoch(self, batches: keras.utils.PyDataset, epoch: int) -> None:
@@ -112,55 +104,41 @@ class Run:
             on_epoch_end=lambda *_args, **_kwargs: setattr(self.model, "stop_training", True)
         )
         fitted = self.model.fit(
-            batches, epochs=self.recipe.epochs, initial_epoch=epoch, callbacks=[per_step, stop], verbose="auto"
+            batches,
+            epochs=self.recipe.epochs,
+            initial_epoch=epoch,
+            shuffle=False,
+            callbacks=[per_step, stop],
+            verbose="auto",
         )
         self.shipped.set_weights(self.average.values)
         seen = {name: float(fitted.history[name][-1]) for name in ("loss", "accuracy")}
         figures = {"loss": seen["loss"], "training_accuracy": seen["accuracy"], **_validate(self.shipped, self.valid)}
-        self.history.append(figures)
+        self.record = self.record.model_copy(update={"history": [*self.record.history, figures]})
         self.spent_s.append(time.monotonic() - started_s)
         left_s = float(np.mean(self.spent_s)) * (self.recipe.epochs - epoch - 1)
         told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
         log.info("epoch %d of %d: %s; %.0f min left", epoch + 1, self.recipe.epochs, told, left_s / 60)
-        self._checkpoint()
+        self.files.write(self.recipe, self.record, self.model, self.average, self.shipped)
 
-    def _checkpoint(self) -> None:
-        """State last: a cut in between repeats one epoch at worst."""
-        record = self.record.model_copy(update={"history": self.history})
-        # Keras shuffles the batches with the module `random`; as a string its 625 numbers stay on one line.
-        state = {
-            "recipe": self.recipe.model_dump(mode="json"),
-            "history": self.history,
-            "random": json.dumps(random.getstate()),
-        }
-        columns = list(self.history[-1])
-        rows = [[str(epoch[name]) for name in columns] for epoch in self.history]
-        history = "\n".join(",".join(row) for row in [columns, *rows]) + "\n"
-        write_whole(
-            {
-                self.out / CHECKPOINT: self.model.save,
-                self.out / AVERAGE: self.average.save,
-                self.out / TRAINED: self.shipped.save,
-                record_path(self.out / TRAINED): (record.model_dump_json(indent=1) + "\n").encode(),
-                self.out / HISTORY: history.encode(),
-                self.out / STATE: json.dumps(state, indent=1).encode(),
-            }
-        )
+
+def _inputs(recipe: TrainingRecipe, folder: Path, train_npz: Path, valid_npz: Path) -> dict[str, str]:
+    """sha256 of every file that a training depends on; UnavailableError names one that is missing."""
+    named = [file for file in (recipe.initial_weights, *(teacher.file for teacher in recipe.teachers)) if file]
+    files = {"training set": train_npz, "validation set": valid_npz, **{file: folder / file for file in named}}
+    return {name: file_sha256(file) for name, file in files.items()}
 
 
 def _record(
-    recipe: TrainingRecipe, folder: Path, faces: TrainingSet, train_npz: Path, valid_npz: Path
+    recipe: TrainingRecipe, faces: TrainingSet, inputs: dict[str, str], history: list[dict[str, float]]
 ) -> TrainingRecord:
-    used = [file for file in (recipe.initial_weights, *(teacher.file for teacher in recipe.teachers)) if file]
     return TrainingRecord(
         training_prior=tuple(faces.prior.tolist()),
         recipe=recipe.model_dump(mode="json"),
         git_commit=git_commit(),
-        train_sha256=file_sha256(train_npz),
-        valid_sha256=file_sha256(valid_npz),
-        weights_sha256={file: file_sha256(folder / file) for file in used},
+        inputs=inputs,
         versions=versions(),
-        history=[],
+        history=history,
     )
 
 
@@ -169,11 +147,9 @@ def _compiled(recipe: TrainingRecipe, folder: Path, offset: npt.NDArray[np.float
     import keras
 
     if recipe.initial_weights:
-        start = read_weights(folder / recipe.initial_weights, recipe.network, len(EXPRESSIONS)).model
+        start = read_trainable(folder / recipe.initial_weights, recipe.network)
     base = build(NETWORKS[recipe.network], len(EXPRESSIONS))
     if recipe.initial_weights:
-        if len(start.get_weights()) != len(base.get_weights()):
-            raise ModelError(f"{recipe.initial_weights}: has no batch norm any more; training needs it")
         base.set_weights(start.get_weights())
     rescaling = keras.layers.Rescaling(scale=1.0, offset=offset.tolist(), dtype="float32", name="adjusted_logits")
     model = keras.Model(base.input, rescaling(base.output), name=base.name)
@@ -193,70 +169,7 @@ def _compiled(recipe: TrainingRecipe, folder: Path, offset: npt.NDArray[np.float
     return model
 
 
-def _batches(prepared: Prepared, recipe: TrainingRecipe, epoch: int) -> keras.utils.PyDataset:
-    """One epoch of augmented batches; the same for the same seed and epoch, so a resumed training goes on as begun."""
-    import keras
-
-    faces, framed = prepared.faces, prepared.framed
-    order = np.random.default_rng((recipe.seed, epoch)).permutation(len(faces.images))
-
-    def pick(row: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        product = framed is not None and rng.random() < recipe.augment.product_crop_probability
-        chosen: npt.NDArray[np.uint8] = framed[row] if framed is not None and product else faces.images[row]
-        return chosen
-
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-        def __len__(self) -> int:
-            return math.ceil(len(order) / recipe.batch_size)
-
-        def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-            rng = np.random.default_rng((recipe.seed, epoch, index))
-            rows = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
-            images = np.stack([augment(pick(row, rng), rng, recipe.augment) for row in rows])
-            return normalise(images)[..., None], faces.targets[rows]
-
-    return Batches()
-
-
 def _validate(shipped: keras.Model, valid: LabelledSet) -> dict[str, float]:
     logits = shipped.predict(normalise(valid.images)[..., None], batch_size=256, verbose=0)
     report = scores_report(softmax(logits[valid.majority]), valid.labels[valid.majority])
     return {"accuracy": report["accuracy"], "macro_recall": report["macro_recall"]}
-
-
-def read_history(out: Path, recipe: TrainingRecipe) -> list[dict[str, float]]:
-    """Metrics of the epochs already trained in this folder by this recipe."""
-    state = _read_state(out)
-    if state and state["recipe"] != recipe.model_dump(mode="json"):
-        raise UsageError(f"{out}: holds a training by another recipe; choose another --out or remove it")
-    history: list[dict[str, float]] = state["history"] if state else []
-    return history
-
-
-def _read_state(out: Path) -> dict[str, Any]:
-    """What `_checkpoint` wrote; empty before the first epoch's end."""
-    try:
-        state: dict[str, Any] = json.loads((out / STATE).read_text(encoding="utf-8"))
-        if not {"recipe", "history"} <= state.keys():
-            raise UnavailableError(f"{out / STATE}: no recipe and history in it; remove {out} to train anew")
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError) as err:
-        if isinstance(err, UnavailableError):
-            raise
-        raise UnavailableError(f"{out / STATE}: not readable ({err}); remove {out} to train anew") from err
-    return state
-
-
-def _resume(out: Path) -> keras.Model:
-    """The model of the last whole epoch; Keras goes on drawing the order of batches where it stopped."""
-    import keras
-
-    try:
-        model = keras.saving.load_model(out / CHECKPOINT)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as err:
-        raise UnavailableError(f"{out / CHECKPOINT}: not readable; remove {out} to train anew") from err
-    if drawn := _read_state(out).get("random"):
-        version, numbers, gauss = json.loads(drawn)
-        random.setstate((version, tuple(numbers), gauss))
-    return model

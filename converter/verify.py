@@ -31,7 +31,6 @@ class Verified:
     """What the checks found, on the fastest runtime."""
 
     outcome: Outcome
-    runtime: Runtime
     figures: dict[str, float | str]  # for the card
 
 
@@ -49,13 +48,7 @@ def verify(
     UnavailableError where no runtime here is fast with this recipe.
     """
     installed = installed_runtimes()
-    fast = fast_runtimes(recipe, installed)
-    if not fast:
-        raise UnavailableError(
-            f"{name}: found the runtimes {installed or 'none'}, but none runs {recipe.arithmetic} arithmetic with "
-            f"{recipe.weights} weights on XNNPACK: pip install 'edge-fer[litert]'"
-        )
-    best = fast[0]
+    best = require_fast_runtime(name, recipe, installed)
     outcomes: dict[Runtime, Outcome] = {}
     for runtime in (best, *(other for other in installed if other != best)):
         outcomes[runtime] = infer_apart(name, content, faces, runtime, scaling)
@@ -71,7 +64,17 @@ def verify(
             for runtime, seen in outcomes.items()
         ),
     }
-    return Verified(outcome, best, figures)
+    return Verified(outcome, figures)
+
+
+def require_fast_runtime(name: str, recipe: ConversionRecipe, installed: list[Runtime]) -> Runtime:
+    """The runtime that files by this recipe are measured on; UnavailableError where there is none."""
+    if fast := fast_runtimes(recipe, installed):
+        return fast[0]
+    raise UnavailableError(
+        f"{name}: found the runtimes {installed or 'none'}, but none runs {recipe.arithmetic} arithmetic with "
+        f"{recipe.weights} weights on XNNPACK: pip install 'edge-fer[litert]'"
+    )
 
 
 def require_faces(count: int, source: str) -> None:

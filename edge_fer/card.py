@@ -46,7 +46,9 @@ class OperatingPoint(BaseModel):
     offset: tuple[float, ...]
     """Added to the logits: from the prior that the network was trained to, to this one."""
     temperature: float = Field(gt=0)
-    """Guo et al. 2017: below 1 the network was too cautious, above 1 too sure."""
+    """Guo et al. 2017: below 1 the network was too cautious, above 1 too sure. Honest for faces that are as common as
+    in the validation set. After the offset: the network has learnt how annotators' votes are shared out, and the
+    temperature makes of that how often their majority is met."""
     min_confidence: float = Field(ge=0, le=1)
     """Below it the daemon abstains: a face reads "uncertain"."""
     coverage: tuple[Coverage, ...] = ()
@@ -91,8 +93,9 @@ class ModelCard(BaseModel):
             known = ", ".join(self.operating_points)
             raise ValueError(f"default_operating_point {self.default_operating_point!r} is none of {known}")
         for name, point in self.operating_points.items():
-            if len(point.offset) != len(self.labels):
-                raise ValueError(f"operating point {name}: {len(point.offset)} offsets for {len(self.labels)} labels")
+            for what, values in (("offsets", point.offset), ("shares", point.prior or self.labels)):
+                if len(values) != len(self.labels):
+                    raise ValueError(f"operating point {name}: {len(values)} {what} for {len(self.labels)} labels")
         return self
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -11,17 +10,20 @@ import numpy.typing as npt
 
 from edge_fer.align import CROP_PX, normalise
 from edge_fer.card import MODELS, InputScaling, ModelCard, OperatingPoint, OutputKind, load_verified
-from edge_fer.errors import ModelError
+from edge_fer.errors import ConfigError, ModelError
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.tflite import Graph, Precision, PrecisionChoice, Runtime, RuntimeChoice, choose_runtime
 
 NetworkName = Literal["nano_a", "nano_b"]
 
-PriorName = Literal["default", "dashboard", "observed", "balanced"]
+PriorName = Literal["default", "dashboard", "observed", "balanced", "as_trained"]
 """Operating points that a card may hold; "default" is the one that it names as such."""
 
 Prior = PriorName | tuple[float, ...]
 """An operating point by name, or the expected share of each expression."""
+
+LARGEST_SHARE = 1e6
+"""Of an expression in a prior; only their ratios count."""
 
 SMALLEST_PROBABILITY = 1e-7
 """Its logarithm stands for that of zero."""
@@ -76,35 +78,35 @@ def check_prior(prior: object) -> Prior:
     wanted = f"give {names}, or {len(EXPRESSIONS)} numbers: the share of {', '.join(EXPRESSIONS)}"
     if not isinstance(prior, list | tuple) or any(isinstance(share, bool) for share in prior):
         raise ValueError(f"found {prior!r}; {wanted}")
-    if not all(isinstance(share, int | float) and 0 <= share < math.inf for share in prior):
-        raise ValueError(f"found {prior!r}; shares are numbers from 0 on")
+    if not all(isinstance(share, int | float) and 0 <= share <= LARGEST_SHARE for share in prior):
+        raise ValueError(f"found {prior!r}; shares are numbers from 0 to {LARGEST_SHARE:g}")
     if len(prior) != len(EXPRESSIONS) or not sum(prior):
         raise ValueError(f"found {len(prior)} numbers with the sum {sum(prior):g}; {wanted}")
     return tuple(float(share) for share in prior)
 
 
 def choose_point(card: ModelCard, prior: Prior, source: str) -> tuple[str, OperatingPoint]:
-    """An operating point of a card, and its name ("own" for shares of each expression).
+    """An operating point of a card, and its name ("own" for shares, which are those of EXPRESSIONS).
 
-    ModelError names `source` where the card has no such point, or as many shares are not given as it has labels.
+    Shares get the temperature and threshold of "balanced". ConfigError names `source` where the card has no such point,
+    or labels that no share is given for.
     """
     if isinstance(prior, str):
         name = card.default_operating_point if prior == "default" else prior
         if name not in card.operating_points:
             known = ", ".join(card.operating_points)
-            raise ModelError(f"{source}: its card has no operating point {name!r}, only {known}")
+            raise ConfigError(f"prior {name!r}: the card of {source} has only {known}")
         return name, card.operating_points[name]
-    if "balanced" not in card.operating_points:
-        raise ModelError(f"{source}: its card has no operating point 'balanced', which shares of its labels start from")
-    if len(prior) != len(card.labels):
-        raise ModelError(f"{source}: {len(prior)} shares, but its labels are {', '.join(card.labels)}")
+    if "balanced" not in card.operating_points or set(card.labels) - set(EXPRESSIONS):
+        raise ConfigError(f"prior as shares: the card of {source} has no 'balanced' point of expressions to start from")
     balanced = card.operating_points["balanced"]
+    by_label = np.array([prior[EXPRESSIONS.index(label)] for label in card.labels], np.float64)
+    if not by_label.sum():
+        raise ConfigError(f"prior as shares: none is left for the labels of {source}, {', '.join(card.labels)}")
     with np.errstate(divide="ignore"):  # a share of 0 is an expression that is never read
-        shares = np.array(prior, np.float64) / sum(prior)
-        offset = np.array(balanced.offset) + np.log(shares)
-    return "own", balanced.model_copy(
-        update={"prior": tuple(shares.tolist()), "offset": tuple(offset.tolist()), "coverage": ()}
-    )
+        offset = np.array(balanced.offset) + np.log(by_label / by_label.sum())
+    shares = tuple((by_label / by_label.sum()).tolist())
+    return "own", balanced.model_copy(update={"prior": shares, "offset": tuple(offset.tolist()), "coverage": ()})
 
 
 def calibrated(

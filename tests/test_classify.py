@@ -18,7 +18,7 @@ from edge_fer.classify import (
     model_path,
     scale_levels,
 )
-from edge_fer.errors import ModelError
+from edge_fer.errors import ConfigError, ModelError
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.tflite import choose_runtime
 
@@ -60,6 +60,15 @@ def test_shares_of_ones_own_start_from_balanced() -> None:
     assert difference == pytest.approx(np.full(8, difference[0]), abs=1e-4)
 
 
+def test_shares_are_those_of_the_expressions_whatever_the_order_of_the_labels(tmp_path: Path) -> None:
+    swapped = ("happiness", "neutral", *EXPRESSIONS[2:])
+    crop = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    never_neutral = (0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    reading = ExpressionReader(odd_copy(tmp_path, labels=swapped), prior=never_neutral).read(crop)
+    assert reading[EXPRESSIONS.index("neutral")] == 0
+    assert reading[EXPRESSIONS.index("happiness")] > 0
+
+
 def test_a_share_of_zero_is_never_read() -> None:
     name, point = choose_point(card(), (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0), "card")
     assert name == "own"
@@ -73,12 +82,14 @@ def test_a_share_of_zero_is_never_read() -> None:
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        ("often", r"found 'often'; give 'default', 'dashboard', 'observed', 'balanced', or 8 numbers"),
+        ("often", r"found 'often'; give 'default', 'dashboard', 'observed', 'balanced', 'as_trained', or 8 numbers"),
         ([1, 2], "found 2 numbers with the sum 3"),
         ([0] * 8, "found 8 numbers with the sum 0"),
-        ([1, 1, 1, 1, 1, 1, 1, -1], "shares are numbers from 0 on"),
-        ([1, 1, 1, 1, 1, 1, 1, float("nan")], "shares are numbers from 0 on"),
-        ([1, 1, 1, 1, 1, 1, 1, "1"], "shares are numbers from 0 on"),
+        ([1, 1, 1, 1, 1, 1, 1, -1], "shares are numbers from 0 to 1e\\+06"),
+        ([1e308] * 8, "shares are numbers from 0 to"),
+        ([10**400] * 8, "shares are numbers from 0 to"),
+        ([1, 1, 1, 1, 1, 1, 1, float("nan")], "shares are numbers from 0 to"),
+        ([1, 1, 1, 1, 1, 1, 1, "1"], "shares are numbers from 0 to"),
         ([True] * 8, "give 'default'"),
         (0.5, "found 0.5; give 'default'"),
     ],
@@ -151,7 +162,7 @@ def test_a_card_without_the_wanted_point_is_named(tmp_path: Path) -> None:
     points = {"as_trained": {"prior": None, "offset": [0] * 8, "temperature": 1, "min_confidence": 0.5}}
     path = odd_copy(tmp_path, operating_points=points, default_operating_point="as_trained")
     assert ExpressionReader(path).point_name == "as_trained"
-    with pytest.raises(ModelError, match="has no operating point 'observed', only as_trained"):
+    with pytest.raises(ConfigError, match=r"prior 'observed': the card of .* has only as_trained"):
         ExpressionReader(path, prior="observed")
-    with pytest.raises(ModelError, match="no operating point 'balanced', which shares of its labels start from"):
+    with pytest.raises(ConfigError, match="no 'balanced' point of expressions to start from"):
         ExpressionReader(path, prior=(1.0,) * 8)

@@ -23,7 +23,7 @@ from converter.augment import Augmentation, augment
 from converter.ckplus.data import assign_folds
 from converter.ckplus.folds import FoldResult, keep_record, read_record, run_report
 from converter.network import NETWORKS, build
-from converter.sources.files import read_weights
+from converter.sources.files import read_trainable
 from edge_fer import __version__
 from edge_fer.align import normalise
 from edge_fer.classify import NetworkName
@@ -151,7 +151,7 @@ class Learner:
         self._faces, self._plan = faces, plan
         self._classes = np.unique(faces.labels)
         keras.utils.set_random_seed(plan.seed)
-        trained = read_weights(plan.weights, plan.network, len(EXPRESSIONS)).model if plan.weights else None
+        trained = read_trainable(plan.weights, plan.network) if plan.weights else None
         self._reader = _build(plan.network, len(self._classes), "float32")
         if trained:
             _copy_start(trained, self._reader, self._classes)

@@ -33,7 +33,7 @@ from edge_fer.labels import EXPRESSIONS
 @click.option("--labels", type=FILE, help="Text file, one label a line; the eight expressions without it.")
 @click.option("--scaling", type=click.Choice(["-1..1", "0..1", "0..255"]), default="-1..1", show_default=True)
 @click.option("--name", help="Of the files; by default that of the network or of WEIGHTS.")
-@click.option("--report/--no-report", default=True, help="Write report.html beside each model, with --validation.")
+@click.option("--report/--no-report", default=True, help="Write NAME.html beside each model, with --validation.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 def convert(  # a parameter for each option
     *,
@@ -81,7 +81,7 @@ def convert(  # a parameter for each option
 
 def _read_labels(path: Path) -> tuple[str, ...]:
     try:
-        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as err:
         raise UnavailableError(f"{path}: cannot be read ({err})") from err
     if len(labels) < 2 or len(set(labels)) < len(labels):  # noqa: PLR2004 - a choice needs two

@@ -12,7 +12,7 @@ from converter.commands.common import FILE, figures_line
 from edge_fer.card import load_verified
 from edge_fer.classify import Prior, check_prior, choose_point
 from edge_fer.errors import UsageError
-from edge_fer.tflite import Graph, Runtime
+from edge_fer.tflite import Graph, RuntimeChoice
 
 
 @click.command()
@@ -34,16 +34,17 @@ def evaluate(  # a parameter for each option
     """Measure a model file on labelled faces; on the validation data this gives the figures of its card."""
     from converter.data import load_labelled
     from converter.evaluate import set_report
-    from converter.inference import infer, to_input_size
+    from converter.inference import infer_file
     from converter.robust import robust_file
 
     content, card = load_verified(model)
     name, point = choose_point(card, _prior(prior), str(model))
     faces = load_labelled(data, card.labels)
-    images = to_input_size(faces.images, str(data), card.input_px)
-    graph = Graph(str(model), content, runtime=cast("Runtime", runtime), threads=threads)
+    graph = Graph(str(model), content, runtime=cast("RuntimeChoice", runtime), threads=threads)
     report: dict[str, Any] = {"operating_point": name, "temperature": point.temperature}
-    report |= set_report(infer(graph, images, card.input_scaling), card.output, point, faces, str(data), card.labels)
+    report |= set_report(
+        infer_file(graph, card, faces.images, str(data)), card.output, point, faces, str(data), card.labels
+    )
     if robust:
         report["robust"] = robust_file(graph, card, point, faces, str(data))
     click.echo(json.dumps(report, indent=1) if as_json else _table(report))
@@ -52,9 +53,16 @@ def evaluate(  # a parameter for each option
 def _prior(text: str) -> Prior:
     """`observed`, or eight numbers with commas between; UsageError otherwise."""
     try:
-        return check_prior([float(share) for share in text.split(",")] if "," in text else text)
+        return check_prior(_shares(text) if "," in text else text)
     except ValueError as err:
         raise UsageError(f"--prior: {err}") from err
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        return [float(share) for share in text.split(",")]
+    except ValueError as err:
+        raise UsageError(f"--prior: found {text!r}; shares are numbers with commas between") from err
 
 
 def _table(report: dict[str, Any]) -> str:

@@ -137,7 +137,7 @@ def earlier_uses(card: ModelCard, data_sha256: str) -> list[str] | None:
     """What the faces of a data file served for before this report, as the card's recipe has it; None if it has none."""
     training = card.recipe.get("training") or {}
     known = {
-        "training was watched on": training.get("valid_sha256"),
+        "training was watched on": training.get("inputs", {}).get("validation set"),
         "temperature and threshold were chosen on": card.recipe.get("validation_sha256"),
     }
     if not any(known.values()):

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from converter.data import load_labelled, read_npz
 from converter.evaluate import require_majority
-from converter.files import write_whole
-from converter.inference import infer, to_input_size
+from converter.files import make_folder, write_whole
+from converter.inference import infer_file
 from converter.report.figures import differences, earlier_uses, point_figures
 from converter.report.page import page
 from converter.report.sections import (
@@ -30,7 +30,7 @@ from converter.report.sections import (
 from converter.report.words import card_sections, headline_section, made_section, summary_header
 from converter.robust import robust_file
 from edge_fer.card import load_verified
-from edge_fer.errors import ModelError, UnavailableError, UsageError
+from edge_fer.errors import UsageError
 from edge_fer.tflite import Graph, XnnpackShare
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ def write_report(model: Path, data: Path, out: Path, *, robust: bool = True, for
     content, card = load_verified(model)
     faces = load_labelled(data, card.labels)
     require_majority(faces, str(data))
-    _make_folder(out)  # a wrong place is told before the minutes of measuring
+    make_folder(out.parent)  # a wrong place is told before the minutes of measuring
     graph = Graph(str(model), content)
-    outputs = infer(graph, to_input_size(faces.images, str(data), card.input_px), card.input_scaling)
-    if outputs.shape[1] != len(card.labels):
-        raise ModelError(f"{model}: gives {outputs.shape[1]} numbers, but its card has {len(card.labels)} labels")
+    outputs = infer_file(graph, card, faces.images, str(data))
     point = card.operating_points[card.default_operating_point]
     losses = robust_file(graph, card, point, faces, str(data)) if robust else None
     run = Run(
@@ -119,10 +117,3 @@ def build_report(
         made_section(run, run.command if robust is not None else f"{run.command} --no-robust"),
     ]
     return page(f"{card.name}: model report", parts)
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise UnavailableError(f"{out}: cannot be written ({err.strerror})") from err

@@ -39,6 +39,7 @@ import numpy as np
 
 from converter.sources.nano import compute, require_outputs
 from edge_fer.errors import ModelError, UnavailableError, UsageError
+from edge_fer.labels import EXPRESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,6 +105,14 @@ def read_weights(path: Path, network: NetworkName | None, classes: int) -> Sourc
         model, found = read_arrays(path, network, classes)
     _require_classifier(model, classes, str(path))
     return Source(model, _sha256(path, files), found)
+
+
+def read_trainable(path: Path, network: NetworkName) -> keras.Model:
+    """A Nano of eight expressions to train on: `read_weights`, and a ModelError where its batch norm is folded away."""
+    model = read_weights(path, network, len(EXPRESSIONS)).model
+    if "L1_norm" not in {layer.name for layer in model.layers}:
+        raise ModelError(f"{path}: has no batch norm any more, but training needs it")
+    return model
 
 
 def _kind(path: Path) -> str:

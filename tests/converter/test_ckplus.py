@@ -281,5 +281,5 @@ def test_another_seed_gives_other_folds() -> None:
 
 
 def test_reading_the_data_needs_no_tensorflow() -> None:
-    code = "import sys, converter.ckplus; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    code = "import sys, converter.ckplus.data; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=CHECKOUT).returncode == os.EX_OK

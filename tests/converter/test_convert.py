@@ -71,7 +71,7 @@ def test_the_card_tells_what_the_file_depends_on(models: Path, trained: TinyTrai
     assert card.recipe["validation_sha256"] == hashlib.sha256(trained.valid_npz.read_bytes()).hexdigest()
     assert ("calibration_sha256" in card.recipe) == recipe.startswith("int8")
     training = card.recipe["training"]
-    assert training["train_sha256"] == hashlib.sha256(trained.train_npz.read_bytes()).hexdigest()
+    assert training["inputs"]["training set"] == hashlib.sha256(trained.train_npz.read_bytes()).hexdigest()
     assert {key: training["recipe"][key] for key in ("network", "seed")} == {"network": "nano_b", "seed": 7}
     assert card.training_prior == pytest.approx(load_training(trained.train_npz).prior)
     assert card.recipe["verified"]["faces"] == VALID_IMAGES
@@ -182,13 +182,14 @@ def test_any_image_classifier_converts(
     _, card = load_verified(path)
     assert (card.labels, card.input_px, card.input_channels) == (("calm", "loud", "absent"), 32, channels)
     assert (card.output, card.metrics, list(card.operating_points)) == ("logits", {}, ["as_trained"])
-    assert "nothing is recorded" in card.description
+    assert "Not recorded" in card.training_data
+    assert "FER2013" not in card.model_dump_json()
     with pytest.raises(ModelError, match="reads 'calm'; edge-fer knows neutral"):
         ExpressionReader(path)
 
 
 def test_int8_without_faces_is_refused(trained: TinyTraining, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="needs faces to measure its ranges on: --calibration"):
+    with pytest.raises(UsageError, match="needs faces to measure its ranges on: give --calibration"):
         convert(replace(job_of(trained, tmp_path / "out", "int8"), calibration=None))
     with pytest.raises(UsageError, match="--validation or --calibration must name 300 faces"):
         convert(replace(job_of(trained, tmp_path / "out", "float32"), calibration=None, validation=None))
@@ -254,8 +255,25 @@ def test_unreadable_weights_are_named(trained: TinyTraining, tmp_path: Path, con
 def test_a_damaged_record_is_named(trained: TinyTraining, tmp_path: Path) -> None:
     (tmp_path / "odd.keras").write_bytes(trained.weights.read_bytes())
     (tmp_path / "odd.json").write_text("{}")
-    with pytest.raises(ModelError, match=r"odd\.json: not a training record \(training_prior: Field required"):
+    with pytest.raises(ModelError, match=r"odd\.json: lies beside .* but is none \(training_prior: Field required"):
         convert(replace(job_of(trained, tmp_path / "out", "float32"), weights=tmp_path / "odd.keras"))
+
+
+def test_a_record_of_other_labels_is_refused(trained: TinyTraining, tmp_path: Path) -> None:
+    job = replace(job_of(trained, tmp_path / "out", "float32"), labels=("calm", *EXPRESSIONS[1:]))
+    with pytest.raises(ModelError, match=r"trained\.json: the network was trained on neutral, .* labels are calm"):
+        convert(job)
+
+
+def test_without_validation_faces_the_record_still_gives_the_operating_points(
+    trained: TinyTraining, tmp_path: Path
+) -> None:
+    (path,) = convert(replace(job_of(trained, tmp_path, "float32"), validation=None))
+    _, card = load_verified(path)
+    assert list(card.operating_points) == ["observed", "dashboard", "balanced"]
+    assert {point.temperature for point in card.operating_points.values()} == {1}
+    assert card.metrics == {}
+    assert "Nothing was measured" in card.training_data
 
 
 def test_too_few_faces_to_verify_on(trained: TinyTraining, tmp_path: Path) -> None:

@@ -30,10 +30,13 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_convert_then_evaluate(trained: TinyTraining, tmp_path: Path) -> None:
-    arguments = ("convert", trained.weights, "--recipe", "float32", "--validation", trained.valid_npz, "--no-report")
+    arguments = ("convert", trained.weights, "--recipe", "float32", "--validation", trained.valid_npz)
     done = converter(*arguments, "--out", tmp_path)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 1), done.stderr
     model, valid = tmp_path / "emotionnet_nano_b_float32.tflite", trained.valid_npz
+    page = model.with_suffix(".html").read_text()
+    for told in ("Main figures", "balanced", "recropped"):
+        assert told in page
     metrics = json.loads(model.with_suffix(".json").read_text())["metrics"]
     for prior in ("observed", "balanced"):
         evaluated = converter("evaluate", "--model", model, "--data", valid, "--json", "--prior", prior)
@@ -92,7 +95,7 @@ def test_a_finished_training_prints_its_last_figures(trained: TinyTraining) -> N
     [
         ('network = "nano_b"\nepochs = 1\nspeed = 2\n', "", os.EX_CONFIG, "recipe.toml: speed: Extra inputs"),
         ('network = "nano_b"\nepochs = 1\n', "none", os.EX_UNAVAILABLE, "none: no such folder; --data must hold"),
-        ('network = "nano_b"\nepochs = 1\n', "", os.EX_UNAVAILABLE, "ferplus_train.npz: no such file"),
+        ('network = "nano_b"\nepochs = 1\n', "", os.EX_UNAVAILABLE, "ferplus_train.npz: cannot be read (No such file"),
     ],
 )
 def test_wrong_input_to_train_is_named(tmp_path: Path, recipe: str, data: str, exit_code: int, message: str) -> None:

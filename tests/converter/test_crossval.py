@@ -165,10 +165,11 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_fold(
     assert resumed["folds"][0]["seconds"] == 12345
     again = resumed["folds"][1]
     assert (again["subjects"], again["images"]) == (kept["subjects"], kept["images"])
-    # Trained first in its process here and second there: each fold starts anew. The order of sums varies with threads.
-    assert again["loss"] == pytest.approx(kept["loss"], rel=1e-4)
-    assert resumed["result"] == whole["result"]
-    assert not list(tmp_path.glob("*.part"))
+    # Trained first in its process here and second there: each fold starts anew. The order of sums varies with threads,
+    # which some hundred steps blow up to a percent of the loss; a fold that went on from the other would have a third.
+    assert again["loss"] == pytest.approx(kept["loss"], rel=0.1)
+    assert resumed["result"]["accuracy_mean"] == pytest.approx(whole["result"]["accuracy_mean"], abs=0.05)
+    assert [path.name for path in tmp_path.iterdir()] == ["folds.json"]
     assert cross_validate(faces, plan(), tmp_path) == resumed  # nothing is left to do
 
 

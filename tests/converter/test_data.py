@@ -120,6 +120,8 @@ TWO_VOTES = np.array(VOTES[:2], np.uint8)
         ({"images": IMAGES, "votes": TWO_VOTES / 10}, "votes are float64"),
         ({"images": IMAGES, "labels": ["neutral"]}, "2 images, but 1 labels"),
         ({"images": IMAGES, "labels": ["neutral", "joy"]}, "label 'joy' is not one of neutral, happiness"),
+        ({"images": IMAGES, "labels": 3}, r"labels have the shape \(\), but must have 1 axes"),
+        ({"images": IMAGES, "labels": np.eye(2, 8, dtype=int)}, r"labels have the shape \(2, 8\)"),
         ({"images": IMAGES, "labels": [0, 8]}, "labels are 0 to 8, but must be 0 to 7"),
         ({"images": IMAGES}, "neither 'votes' nor 'labels'"),
     ],

@@ -7,11 +7,12 @@ import pytest
 from drawn_shapes import TinyTraining
 
 from converter import prepare as prepare_module
+from converter.data import TrainingSet, load_training
 from converter.prepare import PREPARED, prepare
 from converter.recipe import TrainingRecipe
 from converter.recrop import CANVAS_PX, Recropped, recrop, recrop_face
 from edge_fer.detect import FaceDetector
-from edge_fer.errors import ModelError, UnavailableError
+from edge_fer.errors import ModelError
 from edge_fer.frame import Box, Eyes, Face
 
 
@@ -72,6 +73,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seeds
 
 
+def votes(trained: TinyTraining) -> TrainingSet:
+    return load_training(trained.train_npz)
+
+
 def framing(seed: int = 1) -> TrainingRecipe:
     return TrainingRecipe.model_validate(
         {"network": "nano_b", "epochs": 1, "seed": seed, "augment": {"product_crop_probability": 0.5}}
@@ -81,30 +86,26 @@ def framing(seed: int = 1) -> TrainingRecipe:
 def test_what_was_prepared_is_used_again_until_something_changes(
     trained: TinyTraining, tmp_path: Path, counted: list[int]
 ) -> None:
-    first = prepare(framing(), tmp_path, trained.train_npz, tmp_path / "run")
+    first = prepare(votes(trained), framing(), tmp_path, trained.train_npz, tmp_path / "run")
     assert first.framed is not None
     assert np.array_equal(first.framed, first.faces.images[:, ::-1])
-    again = prepare(framing(), tmp_path, trained.train_npz, tmp_path / "run")
+    again = prepare(votes(trained), framing(), tmp_path, trained.train_npz, tmp_path / "run")
     assert again.framed is not None
     assert np.array_equal(again.framed, first.framed)
     assert counted == [1]
-    prepare(framing(seed=2), tmp_path, trained.train_npz, tmp_path / "run")
+    prepare(votes(trained), framing(seed=2), tmp_path, trained.train_npz, tmp_path / "run")
     assert counted == [1, 2]
 
 
 def test_a_damaged_file_is_made_anew(trained: TinyTraining, tmp_path: Path, counted: list[int]) -> None:
-    prepare(framing(), tmp_path, trained.train_npz, tmp_path / "run")
-    (tmp_path / "run" / PREPARED).write_bytes(b"half a fi")
-    assert prepare(framing(), tmp_path, trained.train_npz, tmp_path / "run").framed is not None
+    prepare(votes(trained), framing(), tmp_path, trained.train_npz, tmp_path / "run")
+    file = tmp_path / "run" / PREPARED
+    file.write_bytes(file.read_bytes()[:5000])
+    assert prepare(votes(trained), framing(), tmp_path, trained.train_npz, tmp_path / "run").framed is not None
     assert counted == [1, 1]
 
 
 def test_nothing_is_kept_where_nothing_takes_time(trained: TinyTraining, tmp_path: Path) -> None:
     recipe = TrainingRecipe(network="nano_b", epochs=1)
-    assert prepare(recipe, tmp_path, trained.train_npz, tmp_path / "run").framed is None
+    assert prepare(votes(trained), recipe, tmp_path, trained.train_npz, tmp_path / "run").framed is None
     assert not (tmp_path / "run").exists()
-
-
-def test_a_missing_training_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match=r"none\.npz: "):
-        prepare(framing(), tmp_path, tmp_path / "none.npz", tmp_path / "run")

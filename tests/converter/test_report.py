@@ -62,7 +62,7 @@ def card_of(labels: tuple[str, ...], points: dict[str, OperatingPoint], **change
         "default_operating_point": next(iter(points)),
         "metrics": {},
         "training_data": "Drawn.",
-        "recipe": {"epochs": 3, "augment": {"gamma": 1.6}, "training": {"valid_sha256": RUN.data_sha256}},
+        "recipe": {"epochs": 3, "augment": {"gamma": 1.6}, "training": {"inputs": {"validation set": RUN.data_sha256}}},
         "intended_use": "Tests.",
         "limits": "Knows nothing.",
         "credits": "Nobody.",
@@ -225,10 +225,10 @@ def test_the_page_says_what_the_faces_served_for_before() -> None:
     def told(**recipe: Any) -> str:
         return headline(card_of(EXPRESSIONS, THREE, recipe=recipe))
 
-    assert "that training was watched on: the figures" in told(training={"valid_sha256": here})
-    both = told(training={"valid_sha256": here}, validation_sha256=here)
+    assert "that training was watched on: the figures" in told(training={"inputs": {"validation set": here}})
+    both = told(training={"inputs": {"validation set": here}}, validation_sha256=here)
     assert "that training was watched on and that temperature and threshold were chosen on: the figures" in both
-    chosen = told(training={"valid_sha256": elsewhere}, validation_sha256=here)
+    chosen = told(training={"inputs": {"validation set": elsewhere}}, validation_sha256=here)
     assert "faces that temperature and threshold were chosen on: the figures" in chosen
     assert "This is not the data file that the card names" in told(validation_sha256=elsewhere)
     assert "The card does not say which faces" in told(training=None)
@@ -368,7 +368,7 @@ def test_wrong_input_is_named_and_leaves_nothing(shipped: Path, tmp_path: Path) 
     with pytest.raises(UnavailableError, match=r"empty\.npz: no image to evaluate on"):
         write_report(shipped, tmp_path / "empty.npz", out)
     data = write_faces(tmp_path / "faces.npz")
-    with pytest.raises(UnavailableError, match=r"report\.html: cannot be written"):
+    with pytest.raises(UnavailableError, match=r"faces\.npz: cannot be made"):
         write_report(shipped, data, data / "report.html", robust=False)
     five = card_of(
         EXPRESSIONS[:5], {"as_trained": point(5)}, sha256=json.loads(shipped.with_suffix(".json").read_text())["sha256"]

@@ -9,11 +9,12 @@ import pytest
 from drawn_shapes import TinyTraining, write_set
 
 from converter.average import WeightAverage
+from converter.checkpoint import Folder
 from converter.data import load_training
 from converter.recipe import Teacher, TrainingRecipe
 from converter.record import read_record
 from converter.teach import mix_in_teachers
-from converter.train import read_history, train
+from converter.train import train
 from edge_fer.errors import UnavailableError, UsageError
 
 
@@ -34,7 +35,7 @@ def run(tiny: TinyTraining, out: Path) -> Path:
 
 
 def test_the_shapes_are_learnt(trained: TinyTraining) -> None:
-    history = read_history(trained.out, trained.recipe)
+    history = Folder(trained.out).read_history(trained.recipe)
     assert len(history) == trained.recipe.epochs
     assert history[-1]["loss"] < history[0]["loss"]
     assert history[-1]["accuracy"] > 0.7  # of eight shapes
@@ -68,9 +69,9 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -
     finally:
         logger.removeHandler(interruption)
         logger.setLevel(level)
-    assert len(read_history(tmp_path / "cut", recipe)) == 1
+    assert len(Folder(tmp_path / "cut").read_history(recipe)) == 1
     train(recipe, tmp_path, train_npz, valid_npz, tmp_path / "cut")
-    expected, found = (read_history(tmp_path / run, recipe) for run in ("whole", "cut"))
+    expected, found = (Folder(tmp_path / run).read_history(recipe) for run in ("whole", "cut"))
     # Eight steps cannot blow the rounding of float32 up to this; another order of batches differs by far more.
     assert [epoch["loss"] for epoch in found] == pytest.approx([epoch["loss"] for epoch in expected], rel=1e-3)
 
@@ -90,17 +91,44 @@ def test_another_recipe_in_the_same_folder_is_refused(trained: TinyTraining) -> 
 @pytest.mark.parametrize("state", ["", "[]", "{}", '{"history": 3}', '{"recipe": '])
 def test_a_damaged_state_is_named(trained: TinyTraining, tmp_path: Path, state: str) -> None:
     (tmp_path / "state.json").write_text(state)
-    with pytest.raises(UnavailableError, match=r"state\.json: (not readable|no recipe and history)"):
+    with pytest.raises(UnavailableError, match=r"state\.json: not what a training writes"):
         run(trained, tmp_path)
 
 
-@pytest.mark.parametrize("content", [None, b"half a checkpo"])
-def test_a_damaged_checkpoint_is_named(trained: TinyTraining, tmp_path: Path, content: bytes | None) -> None:
-    (tmp_path / "state.json").write_bytes((trained.out / "state.json").read_bytes())
+@pytest.mark.parametrize("name", ["checkpoint-001.keras", "average-001.npz"])
+@pytest.mark.parametrize("content", [None, b"half a file", b"PK\x03\x04 half a zip"])
+def test_a_damaged_file_of_an_epoch_is_named(
+    trained: TinyTraining, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    state = json.loads((trained.out / "state.json").read_text())
+    state["history"] = state["history"][:1]
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    for kind in ("checkpoint-{}.keras", "average-{}.npz"):
+        last, first = kind.format("002"), kind.format("001")
+        (tmp_path / first).write_bytes((trained.out / last).read_bytes())
+    (tmp_path / name).unlink()
     if content:
-        (tmp_path / "checkpoint.keras").write_bytes(content)
-    with pytest.raises(UnavailableError, match=r"checkpoint\.keras: not readable"):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnavailableError, match=rf"{name}: not readable; remove"):
         run(trained, tmp_path)
+
+
+def test_other_data_in_the_same_folder_is_refused(trained: TinyTraining, tmp_path: Path) -> None:
+    write_set(tmp_path / "other.npz", 80, seed=9)
+    with pytest.raises(UsageError, match="holds a training with another training set"):
+        train(trained.recipe, tmp_path, tmp_path / "other.npz", trained.valid_npz, trained.out)
+
+
+def test_a_finished_training_without_its_network_is_told(trained: TinyTraining, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes((trained.out / "state.json").read_bytes())
+    with pytest.raises(UnavailableError, match=r"trained\.keras: is missing from a finished training"):
+        run(trained, tmp_path)
+
+
+def test_only_the_last_epochs_files_are_kept(trained: TinyTraining) -> None:
+    assert sorted(path.name for path in trained.out.iterdir()) == [
+        "average-002.npz", "checkpoint-002.keras", "history.csv", "state.json", "trained.json", "trained.keras",
+    ]  # fmt: skip
 
 
 def test_a_set_without_an_expression_is_refused_before_anything_is_written(
@@ -121,8 +149,8 @@ def test_the_record_says_how_the_weights_came_about(trained: TinyTraining) -> No
     assert record.recipe == trained.recipe.model_dump(mode="json")
     assert record.recipe == json.loads((trained.out / "state.json").read_text())["recipe"]
     assert record.training_prior == pytest.approx(load_training(trained.train_npz).prior)
-    assert record.history == read_history(trained.out, trained.recipe)
-    assert record.train_sha256 == hashlib.sha256(trained.train_npz.read_bytes()).hexdigest()
+    assert record.history == Folder(trained.out).read_history(trained.recipe)
+    assert record.inputs["training set"] == hashlib.sha256(trained.train_npz.read_bytes()).hexdigest()
 
 
 def test_the_history_is_a_table(trained: TinyTraining) -> None:
@@ -159,7 +187,7 @@ def test_a_taught_training_starts_from_weights_and_learns_what_the_teachers_read
     started = recipe.model_copy(update={"initial_weights": str(trained.weights), "learning_rate": 1e-9, "epochs": 1})
     train(started, tmp_path, trained.train_npz, trained.valid_npz, tmp_path / "run")
     # With no learning to speak of, it reads as the weights that it started from.
-    begun, was = read_history(tmp_path / "run", started)[0], read_history(trained.out, trained.recipe)[-1]
+    begun, was = Folder(tmp_path / "run").read_history(started)[0], Folder(trained.out).read_history(trained.recipe)[-1]
     assert begun["accuracy"] == pytest.approx(was["accuracy"], abs=0.05)
 
 
