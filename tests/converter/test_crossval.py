@@ -166,7 +166,7 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_fold(
     again = resumed["folds"][1]
     assert (again["subjects"], again["images"]) == (kept["subjects"], kept["images"])
     # Trained first in its process here and second there: each fold starts anew. The order of sums varies with threads,
-    # which some hundred steps blow up to a percent of the loss; a fold that went on from the other would have a third.
+    # which some hundred steps blow up to a percent of the loss; a fold that went on from the other had a fortieth.
     assert again["loss"] == pytest.approx(kept["loss"], rel=0.1)
     assert resumed["result"]["accuracy_mean"] == pytest.approx(whole["result"]["accuracy_mean"], abs=0.05)
     assert [path.name for path in tmp_path.iterdir()] == ["folds.json"]
