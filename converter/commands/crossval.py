@@ -51,7 +51,7 @@ def crossval(
 ) -> None:
     """Train and test on CK+ (a copy of your own) in folds that keep its subjects apart.
 
-    Ten folds of the whole set take about half an hour for Nano-A on two x86-64 cores, from scratch about four times that.
+    Ten folds of the whole set take about half an hour for Nano-A on two x86-64 cores, from scratch about two hours.
     """
     need_tensorflow()
     from converter.ckplus.crossval import Plan, cross_validate, starting_point
