@@ -365,13 +365,7 @@ def test_shipped_cards(network: NetworkName, precision: Precision) -> None:
     faces = load_labelled(valid)
     outputs = infer(Graph(card.name, content, runtime=runtimes[0]), faces.images)
     for name, point in card.operating_points.items():
-        found, told = set_report(outputs, card.output, point, faces, str(valid)), card.metrics[name]
-        assert found["n"] == told["n"]
-        # Processors add in different orders: one face between two expressions may fall on the other side. Of contempt,
-        # the rarest, it is a ninth of an eighth of the mean recall.
-        assert found["accuracy"] == pytest.approx(told["accuracy"], abs=1.5 / told["n"])
-        assert found["macro_recall"] == pytest.approx(told["macro_recall"], abs=1.5 / 9 / 8)
-        assert found["ece"] == pytest.approx(told["ece"], abs=0.001)
+        assert set_report(outputs, card.output, point, faces, str(valid)) == card.metrics[name]
 
 
 @pytest.mark.parametrize(("network", "accuracy", "recall"), [("nano_b", 0.87, 0.72), ("nano_a", 0.88, 0.74)])

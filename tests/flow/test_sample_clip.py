@@ -109,9 +109,12 @@ def test_photos_of_clear_expressions_are_read_as_such(media: Path, name: str, ex
     assert play(str(media / name)).events[0]["expression"] == expected
 
 
-def test_a_photo_between_surprise_and_fear_is_read_without_certainty(media: Path) -> None:
-    # A surprised man behind a white beard. The network takes him for afraid rather than surprised, which is wrong; it
-    # must at least not be sure of it.
+@pytest.mark.xfail(strict=True, reason="known misreading: this surprised man behind a white beard is taken for afraid")
+def test_a_surprised_man_is_read_as_surprised(media: Path) -> None:
+    assert play(str(media / "surprised.jpeg")).events[0]["expression"] == "surprise"
+
+
+def test_the_misread_photo_is_at_least_read_without_certainty(media: Path) -> None:
     start = play(str(media / "surprised.jpeg")).events[0]
     assert start["confidence"] < 0.6
     assert set(sorted(start["scores"], key=start["scores"].__getitem__)[-2:]) == {"surprise", "fear"}
