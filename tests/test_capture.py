@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -10,16 +11,17 @@ import pytest
 from edge_fer.capture.open import open_source
 from edge_fer.capture.source import Picture
 from edge_fer.capture.uri import parse_camera_uri
-from edge_fer.errors import CameraError, ConfigError
+from edge_fer.errors import CameraError
 
 MakeClip = Callable[..., Path]
 
 
 def pictures(uri: str, at_most: int = 1000) -> list[Picture]:
     source = open_source(parse_camera_uri(uri))
-    found = [picture for picture, _ in zip(source.pictures(), range(at_most), strict=False)]
-    source.close()
-    return found
+    try:
+        return list(islice(source.pictures(), at_most))
+    finally:
+        source.close()
 
 
 def test_a_clip_gives_every_frame_with_its_time(make_clip: MakeClip) -> None:
@@ -85,7 +87,7 @@ def broken_files(folder: Path) -> dict[str, tuple[str, str]]:
         "empty folder": (f"{folder}/pictures", "no picture"),
         "folder as file": (f"file:{folder}/pictures", "not a file"),
         "missing device": ("/dev/video-that-is-not-there", "no such device"),
-        "no device": ("v4l2:/dev/null", "cannot be opened as a camera"),
+        "no device": ("v4l2:/dev/null", "not a video device"),
     }
 
 
@@ -109,29 +111,7 @@ def test_a_video_without_frames_is_told_apart_from_an_ended_one(make_clip: MakeC
         pictures(str(make_clip(frames=0)))
 
 
-@pytest.mark.parametrize(
-    ("uri", "told"),
-    [
-        ("file:clip.mp4?lop=1", "unknown option 'lop'.*loop, realtime"),
-        ("file:clip.mp4?loop=yes", "use loop=1 or loop=0"),
-        ("images:DIR?fps=fast", "use a number"),
-        ("images:DIR?fps=0", "use a number"),
-        ("webcam:0", "unknown kind of camera 'webcam:'"),
-        ("v4l2:/dev/video0?size=big", "use size=640x480"),
-    ],
-)
-def test_a_wrong_address_says_what_is_right(uri: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        parse_camera_uri(uri)
-
-
-def test_a_password_in_an_address_is_never_shown() -> None:
-    uri = parse_camera_uri("rtsp://carer:s3cret@camera.local/stream")
-    assert str(uri) == "rtsp://carer:***@camera.local/stream"
-    assert uri.target == "rtsp://carer:s3cret@camera.local/stream"
-
-
 def test_a_dead_stream_is_told_without_its_password() -> None:
-    with pytest.raises(CameraError, match=r"no video stream") as error:
-        open_source(parse_camera_uri("http://carer:s3cret@127.0.0.1:9/stream"))
+    with pytest.raises(CameraError, match=r"connection refused|no video stream") as error:
+        pictures("http://carer:s3cret@127.0.0.1:9/stream")
     assert "s3cret" not in str(error.value)

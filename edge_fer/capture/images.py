@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ class ImageFolder:
         self._path, self._loop, self._realtime = path, loop, realtime
         self._repeats, self._period_ns = max(1, round(fps * seconds)), int(1e9 / fps)
         self.lossless = not realtime
+        self._aborted = threading.Event()
 
     def pictures(self) -> Iterator[Picture]:
         """Each picture `fps` times a second; those that cannot be read are named in the log and passed over."""
@@ -41,8 +43,9 @@ class ImageFolder:
                 shown += 1
                 for _ in range(self._repeats):
                     clip_ns = count * self._period_ns
-                    if self._realtime:
-                        time.sleep(max(0.0, (started_ns + clip_ns - time.monotonic_ns()) / 1e9))
+                    wait_s = (started_ns + clip_ns - time.monotonic_ns()) / 1e9 if self._realtime else 0.0
+                    if self._aborted.wait(max(0.0, wait_s)):
+                        return
                     yield Picture(image, clip_ns, clip_ns / 1e6)
                     count += 1
             if not shown:
@@ -59,6 +62,10 @@ class ImageFolder:
                 raise
             log.warning("left out: %s", err)
             return None
+
+    def abort(self) -> None:
+        """End before the next picture."""
+        self._aborted.set()
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_fer.capture.device import V4l2Camera
 from edge_fer.capture.images import ImageFolder
+from edge_fer.capture.program import open_command, open_csi, open_rpicam
 from edge_fer.capture.source import Source
+from edge_fer.capture.stream import open_url
 from edge_fer.capture.uri import CameraUri
-from edge_fer.capture.video import LiveVideo, VideoFile
+from edge_fer.capture.video import VideoFile
 from edge_fer.errors import CameraError
 
 SAMPLE_CLIP = Path(__file__).parents[1] / "sample" / "WolfgangLanger_Pexels.mp4"
@@ -16,11 +19,13 @@ SAMPLE_CLIP = Path(__file__).parents[1] / "sample" / "WolfgangLanger_Pexels.mp4"
 IMAGE_FPS, IMAGE_SECONDS = 10.0, 1.0
 """How a still picture is shown, unless its address says otherwise."""
 
+_LIVE = {"v4l2": V4l2Camera, "url": open_url, "csi": open_csi, "rpicam": open_rpicam, "exec": open_command}
+
 
 def open_source(uri: CameraUri) -> Source:
     """The open camera, clip or folder; CameraError names it and what is wrong."""
-    if uri.scheme in ("v4l2", "url"):
-        return LiveVideo(uri)
+    if uri.scheme in _LIVE:
+        return _LIVE[uri.scheme](uri)
     loop, realtime = uri.flag("loop"), uri.flag("realtime")
     if uri.scheme == "images":
         return ImageFolder(

@@ -28,7 +28,11 @@ class Picture(NamedTuple):
 
 
 class Source(Protocol):
-    """A camera, clip or folder. Opened by its constructor, which raises CameraError."""
+    """A camera, clip or folder. Opened by its constructor, which raises CameraError.
+
+    A source that a child process delivers opens at once; its first picture comes later, and what is wrong with it is
+    told by `pictures`. How long to wait for a picture is decided outside, by whoever calls `abort`.
+    """
 
     finite: bool
     """Ends by itself: the end is no fault."""
@@ -37,10 +41,16 @@ class Source(Protocol):
     """Waits for the pipeline, so that every picture is looked at; a camera never waits."""
 
     def pictures(self) -> Iterator[Picture]:
-        """Blocks for the next picture; ends when the source does."""
+        """Blocks for the next picture; ends when the source does, or after `abort`; CameraError with the cause."""
+
+    def abort(self) -> None:
+        """Make a blocked `pictures` end, if that is possible; from any thread, at any time, any number of times.
+
+        Kills a child process. A read of OpenCV cannot be interrupted: there, it ends after the picture it waits for.
+        """
 
     def close(self) -> None:
-        """Give the device back."""
+        """Give the device back and reap children; by the thread that opened it, any number of times."""
 
 
 def file_size(path: Path) -> int:

@@ -1,8 +1,8 @@
-"""Clips, V4L2 devices and streams, all read by OpenCV."""
+"""Clips, and streams where there is no ffmpeg: read by OpenCV."""
 
 from __future__ import annotations
 
-import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +29,7 @@ class VideoFile:
     def __init__(self, path: Path, *, loop: bool = False, realtime: bool = False) -> None:
         self._path, self._loop, self._realtime = path, loop, realtime
         self.lossless = not realtime
+        self._aborted = threading.Event()
         self._capture = _open_clip(path)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self._period_ns = int(1e9 / (fps if 0 < fps <= 1000 else DEFAULT_FPS))  # noqa: PLR2004 - broken headers say 90000
@@ -40,12 +41,13 @@ class VideoFile:
             last_ns = None
             while (picture := self._next(offset_ns, last_ns)) is not None:
                 last_ns = picture.clip_ns or 0
-                if self._realtime:
-                    time.sleep(max(0.0, (started_ns + last_ns - time.monotonic_ns()) / 1e9))
+                wait_s = (started_ns + last_ns - time.monotonic_ns()) / 1e9 if self._realtime else 0.0
+                if self._aborted.wait(max(0.0, wait_s)):
+                    return
                 yield picture
             if last_ns is None:
                 raise CameraError(f"{self._path}: the file opens as a video but holds no frame that can be decoded")
-            if not self._loop:
+            if not self._loop or self._aborted.is_set():
                 return
             offset_ns = last_ns + self._period_ns
             self._capture.release()
@@ -62,31 +64,48 @@ class VideoFile:
             clip_ms = (clip_ns - offset_ns) / 1e6
         return Picture(checked(np.asarray(image, np.uint8), str(self._path)), clip_ns, clip_ms)
 
+    def abort(self) -> None:
+        """End before the next picture."""
+        self._aborted.set()
+
     def close(self) -> None:
         """Close the file."""
         self._capture.release()
 
 
-class LiveVideo:
-    """A V4L2 device or a network stream."""
+class OpenCvStream:
+    """A network stream by OpenCV, whose own limits of time are all there is against a peer that hangs."""
 
     finite = False
     lossless = False
 
     def __init__(self, uri: CameraUri) -> None:
         self._name = str(uri)
-        self._capture = _open_device(uri) if uri.scheme == "v4l2" else _open_stream(uri)
+        self._aborted = threading.Event()
+        limits = [
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, STREAM_TIMEOUT_MS),
+            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, STREAM_TIMEOUT_MS),
+        ]
+        self._capture = cv2.VideoCapture(uri.target, cv2.CAP_FFMPEG, limits)
+        if not self._capture.isOpened():
+            raise CameraError(f"{uri}: no video stream there; check address, user name and password")
 
     def pictures(self) -> Iterator[Picture]:
-        """Frames as the camera delivers them, until it does not."""
-        while True:
+        """Frames as the camera delivers them; CameraError when it does not."""
+        while not self._aborted.is_set():
             read, image = self._capture.read()
-            if not read:
+            if self._aborted.is_set():
                 return
+            if not read:
+                raise CameraError(f"{self._name}: the stream has ended, or no picture came for {STREAM_TIMEOUT_MS} ms")
             yield Picture(checked(np.asarray(image, np.uint8), self._name), None, None)
 
+    def abort(self) -> None:
+        """End after the read that waits, which OpenCV ends by its own limits."""
+        self._aborted.set()
+
     def close(self) -> None:
-        """Give the device back."""
+        """Close the connection."""
         self._capture.release()
 
 
@@ -100,35 +119,5 @@ def _open_clip(path: Path) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
         raise CameraError(f"{path}: not a video that can be read (MP4, MOV, MKV, AVI, GIF ...)")
-    return capture
-
-
-def _open_device(uri: CameraUri) -> cv2.VideoCapture:
-    device = Path(uri.target)
-    size, fps = uri.size(), uri.number("fps", 0)
-    if not os.path.exists(device):  # noqa: PTH110 - never raises
-        raise CameraError(f"{device}: no such device; is the camera plugged in?")
-    if not device.is_char_device():
-        raise CameraError(f"{device}: not a video device")
-    if not os.access(device, os.R_OK | os.W_OK):
-        raise CameraError(f"{device}: permission denied; add the user to the group 'video'")
-    capture = cv2.VideoCapture(str(device.resolve()), cv2.CAP_V4L2)
-    if not capture.isOpened():
-        raise CameraError(f"{device}: cannot be opened as a camera; busy, or it does not deliver pictures")
-    if size:
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-    if fps:
-        capture.set(cv2.CAP_PROP_FPS, fps)
-    return capture
-
-
-def _open_stream(uri: CameraUri) -> cv2.VideoCapture:
-    limits = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, STREAM_TIMEOUT_MS),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, STREAM_TIMEOUT_MS),
-    ]
-    capture = cv2.VideoCapture(uri.target, cv2.CAP_FFMPEG, limits)
-    if not capture.isOpened():
-        raise CameraError(f"{uri}: no video stream there; check address, user name and password")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a telephone's clip upright; not every build does it by itself
     return capture
