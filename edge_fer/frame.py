@@ -28,25 +28,39 @@ class Box(NamedTuple):
 
     def iou(self, other: Box) -> float:
         """Intersection over union, 0..1."""
+        shared = self._shared(other)
+        return shared / (self.width * self.height + other.width * other.height - shared) if shared else 0.0
+
+    def inside(self, other: Box) -> float:
+        """Intersection over the smaller of both, 0..1: 1 where one lies within the other."""
+        shared = self._shared(other)
+        return shared / min(self.width * self.height, other.width * other.height) if shared else 0.0
+
+    def _shared(self, other: Box) -> float:
         width = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
         height = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
-        if width <= 0 or height <= 0:
-            return 0.0
-        overlap = width * height
-        return overlap / (self.width * self.height + other.width * other.height - overlap)
+        return width * height if width > 0 and height > 0 else 0.0
 
 
-class Eyes(NamedTuple):
-    """Centres of the eyes in pixels of the frame; left and right as the viewer sees them."""
+class Landmarks(NamedTuple):
+    """The six points of a BlazeFace face in pixels of the frame; left and right as the viewer sees them."""
 
-    left_x: float
+    left_x: float  # centre of an eye
     left_y: float
     right_x: float
     right_y: float
+    nose_x: float  # its tip
+    nose_y: float
+    mouth_x: float  # its middle
+    mouth_y: float
+    left_ear_x: float  # tragion: the notch in front of the ear canal
+    left_ear_y: float
+    right_ear_x: float
+    right_ear_y: float
 
-    def moved(self, dx: float, dy: float) -> Eyes:
-        """The same eyes elsewhere."""
-        return Eyes(self.left_x + dx, self.left_y + dy, self.right_x + dx, self.right_y + dy)
+    def moved(self, dx: float, dy: float) -> Landmarks:
+        """The same points elsewhere."""
+        return Landmarks(*(value + (dy if number % 2 else dx) for number, value in enumerate(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +68,12 @@ class Face:
     """One detected face."""
 
     box: Box
-    eyes: Eyes
+    landmarks: Landmarks
     score: float  # 0..1, the detector's own
 
     def moved(self, dx: float, dy: float) -> Face:
         """The same face elsewhere."""
-        return Face(self.box.moved(dx, dy), self.eyes.moved(dx, dy), self.score)
+        return Face(self.box.moved(dx, dy), self.landmarks.moved(dx, dy), self.score)
 
 
 @dataclass(frozen=True, slots=True)

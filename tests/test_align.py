@@ -5,9 +5,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
+from drawn_faces import landmarks
 
 from edge_fer.align import CENTRE_UP, CROP_PER_BOX, crop_face, normalise, sample_square
-from edge_fer.frame import Box, Eyes, Face
+from edge_fer.frame import Box, Face
 
 
 def gradient(width: int = 300, height: int = 200) -> npt.NDArray[np.uint8]:
@@ -59,12 +60,12 @@ def rotate(image: npt.NDArray[np.uint8], angle_rad: float) -> npt.NDArray[np.uin
 
 
 def face_with_eyes(left_x: float, left_y: float, right_x: float, right_y: float) -> Face:
-    return Face(Box(50, 50, 100, 100), Eyes(left_x, left_y, right_x, right_y), 0.9)
+    return Face(Box(50, 50, 100, 100), landmarks(left_x, left_y, right_x, right_y), 0.9)
 
 
 def test_a_face_at_the_border_is_filled_with_the_edge_and_not_with_black() -> None:
     white = np.full((100, 100, 3), 255, np.uint8)
-    crop = crop_face(white, Face(Box(-40, -40, 80, 80), Eyes(-10, -10, 10, -10), 0.9))
+    crop = crop_face(white, Face(Box(-40, -40, 80, 80), landmarks(-10, -10, 10, -10), 0.9))
     assert crop.min() == 255
 
 
@@ -73,10 +74,30 @@ def test_the_crop_is_framed_as_pinned() -> None:
     side = CROP_PER_BOX * 100
     top = 200 - side / 2 - CENTRE_UP * side
     image[round(top) :, :] = 200
-    crop = crop_face(image, Face(Box(150, 150, 100, 100), Eyes(180, 190, 220, 190), 0.9))
+    crop = crop_face(image, Face(Box(150, 150, 100, 100), landmarks(180, 190, 220, 190), 0.9))
     # The frame turns bright exactly at the crop's upper edge; half a row may mix.
     assert crop[1:].min() >= 195
 
 
 def test_normalise_maps_black_and_white_to_minus_one_and_one() -> None:
     assert normalise(np.array([0, 255], np.uint8)).tolist() == [-1.0, 1.0]
+
+
+@pytest.mark.parametrize("side", [96, 191, 193, 400, 1501])
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+def test_a_face_looks_the_same_at_every_size(side: int, angle: float) -> None:
+    def scene(scale: float) -> npt.NDArray[np.uint8]:
+        y, x = np.mgrid[: round(60 * scale), : round(60 * scale)] / scale
+        grey = 128 + 60 * np.sin(x / 4) + 50 * np.cos(y / 5)
+        return np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8)
+
+    scale = side / 40
+    found = sample_square(scene(scale), (30 * scale, 30 * scale), side, angle, 48).astype(int)
+    want = sample_square(scene(4), (120, 120), 160, angle, 48).astype(int)
+    # Of 110 levels: waves of 25 px in the crop lose a little by each average.
+    assert np.abs(found - want).mean() < 1.5
+    assert np.abs(found - want).max() <= 8
+
+
+def test_a_narrow_picture_can_hold_a_large_face() -> None:
+    assert sample_square(np.full((2000, 3, 3), 9, np.uint8), (1, 900), 1900, 0.3, 48).tolist() == [[9] * 48] * 48

@@ -20,7 +20,7 @@ from edge_fer.classify import (
 )
 from edge_fer.errors import ConfigError, ModelError
 from edge_fer.labels import EXPRESSIONS
-from edge_fer.tflite import choose_runtime
+from edge_fer.tflite import choose_runtime, installed_runtimes
 
 SHIPPED = model_path("nano_b", fast_precision(choose_runtime("auto")))
 
@@ -131,6 +131,22 @@ def test_the_reader_applies_its_operating_point(tmp_path: Path) -> None:
     points = {"own": {"prior": None, "offset": [0] * 7 + [99], "temperature": 1, "min_confidence": 0.5}}
     path = odd_copy(tmp_path, operating_points=points, default_operating_point="own")
     assert ExpressionReader(path).read(crop).argmax() == EXPRESSIONS.index("contempt")
+
+
+@pytest.mark.parametrize("runtime", installed_runtimes())
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_many_faces_read_as_each_of_them_alone(runtime: Any, count: int) -> None:
+    reader = ExpressionReader(model_path("nano_b", fast_precision(runtime)), runtime=runtime)
+    crops = np.random.default_rng(count).integers(0, 256, (count, 48, 48), np.uint8)
+    together = reader.read_all(crops)
+    assert together.shape == (count, len(EXPRESSIONS))
+    assert (together == np.stack([reader.read(crop) for crop in crops])).all()
+    # In the other order too: nothing of one face is left for the next.
+    assert (reader.read_all(crops[::-1]) == together[::-1]).all()
+
+
+def test_no_face_is_read_as_nothing() -> None:
+    assert ExpressionReader(SHIPPED).read_all(np.zeros((0, 48, 48), np.uint8)).shape == (0, len(EXPRESSIONS))
 
 
 def test_a_model_of_seven_expressions_in_another_order_is_understood(tmp_path: Path) -> None:

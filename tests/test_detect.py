@@ -44,7 +44,7 @@ def test_every_detector_finds_the_one_face_of_the_sample_clip_with_its_eyes_insi
     source.close()
     assert [len(faces) for faces in found] == [1] * len(found)
     for (face,) in found:
-        box, eyes = face.box, face.eyes
+        box, eyes = face.box, face.landmarks
         assert box.left < eyes.left_x < eyes.right_x < box.left + box.width
         assert box.top < eyes.left_y < box.top + box.height / 2
         assert 100 < box.width < 300  # she fills about a third of the 640 px

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_faces import landmarks
 from drawn_shapes import TinyTraining
 
 from converter import prepare as prepare_module
@@ -13,7 +14,7 @@ from converter.recipe import TrainingRecipe
 from converter.recrop import CANVAS_PX, Recropped, recrop, recrop_face
 from edge_fer.detect import FaceDetector
 from edge_fer.errors import ModelError
-from edge_fer.frame import Box, Eyes, Face
+from edge_fer.frame import Box, Face
 
 
 class KnowsThePlace(FaceDetector):
@@ -27,7 +28,7 @@ class KnowsThePlace(FaceDetector):
         left, top, size = columns.min() + self._shift_px, rows.min(), np.ptp(columns) + 1
         box = Box(float(left), float(top), float(size), float(size))
         x, y = box.centre
-        return [Face(box, Eyes(x - 5, y, x + 5, y), 0.9)]
+        return [Face(box, landmarks(x - 5, y, x + 5, y), 0.9)]
 
 
 BRIGHT = 100

@@ -1,0 +1,1 @@
+"""Faces over time: where to look for them, and whose they are."""
