@@ -1,0 +1,1 @@
+"""Care rules: what was seen over time -> alerts that explain themselves."""

@@ -1,0 +1,1 @@
+"""What was read of faces, as numbers: recorded, and decided again."""
