@@ -1,0 +1,1 @@
+"""Whether this node can still see and tell, and what is wrong where it cannot."""

@@ -1,0 +1,1 @@
+"""What a restart must not forget: open tracks, and a privacy pause."""
