@@ -13,21 +13,25 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from edge_fer.capture.uri import parse_camera_uri
+from edge_fer.capture.watch import WatchSettings
 from edge_fer.classify import NetworkName, Prior, check_prior
 from edge_fer.decide import DecideSettings
-from edge_fer.detect import DetectorName
 from edge_fer.errors import ConfigError
+from edge_fer.health.selftest import SELF_TEST_CAMERA, SelfTestSettings
 from edge_fer.login import parse_broker_url, tls_context
 from edge_fer.privacy import hide_password
+from edge_fer.quality import QualitySettings
+from edge_fer.rules.settings import RuleTable, check_cameras, explain_rule
 from edge_fer.tflite import PrecisionChoice, RuntimeChoice
 from edge_fer.toml import Settings, read_toml
+from edge_fer.tracking.search import DetectorSettings
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,63}$")]
 """A part of a topic: lower case letters, digits and hyphens."""
 
 
-class CameraSettings(Settings):
-    """`[camera.NAME]`: one camera."""
+class CameraSettings(WatchSettings):
+    """`[camera.NAME]`: one camera, and how it is watched."""
 
     uri: str = Field(min_length=1)
     """A device, a clip, `images:FOLDER`, `sample:` or a stream's URL."""
@@ -64,6 +68,9 @@ class ModelSettings(Settings):
 
     runtime: RuntimeChoice = "auto"
     threads: int = Field(default=1, ge=1, le=64)
+    max_faces_per_frame: int = Field(default=10, ge=1, le=1000)
+    """More faces are read by turns, so that a crowd does not keep other cameras waiting."""
+
     prior: Prior = "default"
     """How common each expression is expected to be: an operating point of the model's card, or a share of each."""
 
@@ -76,21 +83,6 @@ class ModelSettings(Settings):
         return check_prior(prior)
 
 
-class DetectorSettings(Settings):
-    """`[detector]`: how faces are found."""
-
-    model: DetectorName = "full"
-    """Smallest face, as a share of the frame's longer side: short 15 %, full 7 %, back 5 %. back needs most work and
-    takes most things for faces."""
-
-    min_score: float = Field(default=0.6, gt=0, lt=1)
-    every_frames: int = Field(default=3, ge=1, le=1000)
-    """In between, tracks move on as they moved."""
-
-    lost_after_ms: int = Field(default=1000, ge=0, le=3_600_000)
-    """A face that is not found for this long has left."""
-
-
 class Config(Settings):
     """The whole file."""
 
@@ -101,9 +93,24 @@ class Config(Settings):
     broker: BrokerSettings | None = None
     model: ModelSettings = ModelSettings()
     detector: DetectorSettings = DetectorSettings()
+    quality: QualitySettings = QualitySettings()
     decide: DecideSettings = DecideSettings()
+    rule: dict[Id, RuleTable] = Field(default={})
+    """Alerts; without any, none is raised."""
+
+    self_test: SelfTestSettings = SelfTestSettings()
+    state_dir: Annotated[Path, Field(strict=False)] | None = None
+    """What a restart must not forget; by default what systemd gives, else ~/.local/state/edge-fer/<node>."""
+
     telemetry_s: float = Field(default=10.0, ge=0.5, le=3600)
     """Period of the throughput telemetry."""
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Config:
+        if SELF_TEST_CAMERA in self.camera:
+            raise ValueError(f"camera.{SELF_TEST_CAMERA}: this name is kept for the self-test; give it another")
+        check_cameras(self.rule, self.camera)
+        return self
 
     @property
     def sha256(self) -> str:
@@ -128,7 +135,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
         return Config.model_validate(tables)
     except ValidationError as err:
         where = str(path) if path else "command line"
-        raise ConfigError("\n".join(f"{where}: {_explain(error)}" for error in err.errors())) from err
+        raise ConfigError("\n".join(f"{where}: {explain_error(error)}" for error in err.errors())) from err
 
 
 def default_node() -> str:
@@ -136,8 +143,10 @@ def default_node() -> str:
     return re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:63] or "node"
 
 
-def _explain(error: Mapping[str, Any]) -> str:
+def explain_error(error: Mapping[str, Any]) -> str:
     """One pydantic error as `key: what was found, what would be right`."""
+    if about_rule := explain_rule(error):
+        return about_rule
     location = [str(part) for part in error["loc"]]
     key = ".".join(part for part in location if part != "[key]")
     if error["type"] == "extra_forbidden":
@@ -148,7 +157,7 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "value_error":  # of our own validators: the message says it all
-        return f"{key}: {error['ctx']['error']}"
+        return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
     found = hide_password(repr(error["input"]))
     if error["type"] == "string_pattern_mismatch":
         return f"{key}: found {found}; use 1 to 63 lower case letters, digits and hyphens"
@@ -162,6 +171,8 @@ def _known_keys(tables: list[str]) -> list[str]:
         "broker": BrokerSettings,
         "model": ModelSettings,
         "detector": DetectorSettings,
+        "quality": QualitySettings,
         "decide": DecideSettings,
+        "self_test": SelfTestSettings,
     }
     return sorted((places[tables[0]] if tables else Config).model_fields)

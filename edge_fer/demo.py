@@ -16,10 +16,11 @@ import click
 
 from edge_fer.broker import EmbeddedBroker
 from edge_fer.config import Config, load_config
+from edge_fer.daemon import Daemon
 from edge_fer.errors import UnavailableError
 from edge_fer.events import Message
 from edge_fer.login import parse_broker_url
-from edge_fer.service import Daemon, running, stop_on_signals
+from edge_fer.service import running, stop_on_signals
 
 BROKER_PORT = 1883
 """Where a subscriber looks first; another one is taken where a broker is already there."""
@@ -31,7 +32,7 @@ class _Lines:
     def publish(self, message: Message) -> None:
         from edge_fer.view import event_line
 
-        if message.is_event:
+        if message.tells_expression:
             click.echo(event_line(message))
 
 

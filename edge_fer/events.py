@@ -8,12 +8,27 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal, Protocol
 
-from edge_fer.channels import CAMERA_EVENTS, CAMERA_STATE, CAMERA_STATUS, INFO, THROUGHPUT, Channel, topic
+from edge_fer.channels import (
+    ALERT,
+    CAMERA_EVENTS,
+    CAMERA_STATE,
+    CAMERA_STATUS,
+    HEALTH,
+    INFO,
+    PRIVACY,
+    SELF_TEST,
+    THROUGHPUT,
+    Channel,
+    topic,
+)
+from edge_fer.quality import Quality
 
 SCHEMA_VERSION = 1
 
 EventType = Literal["start", "update", "end"]
-CameraCondition = Literal["connecting", "online", "offline"]
+EndReason = Literal["left", "camera", "paused", "stopped", "restart"]
+CameraCondition = Literal["connecting", "online", "stalled", "frozen", "dark", "offline", "disabled"]
+AlertState = Literal["active", "cleared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +60,17 @@ class ExpressionEvent:
     duration_ms: int  # since the start of this track
     occurred_at: str  # capture of the frame that decided it
     clip_ms: int | None = None  # position in a clip; null for a live camera
-    reason: str = ""  # of an end: "left", "camera", "stopped"
+    reason: str = ""  # of an end: see EndReason
     published_at: str = ""  # filled when it is handed to the broker
     replayed: bool = False  # true: it waited for the broker, so it is history and not the present
     schema_version: int = SCHEMA_VERSION
+    previous: str | None = None  # expression before an update
+    expression_ms: int = 0  # how long the expression held: of an update the previous one, of an end the last one
+    peak: float = 0.0  # highest smoothed score of that expression while it held
+    mean: float = 0.0  # mean smoothed score of that expression while it held
+    quality: Quality | None = None  # of the face in the frame that decided it
+    frame_age_ms: int = 0  # from the capture of that frame to the decision
+    track_boot_id: str = ""  # of an end with reason "restart": boot_id of the start that it belongs to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +91,96 @@ class CameraState:
     expression: str  # of the face longest in view; "none" without a face
     confidence: float | None
     since: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSample:
+    """One of the observations that an alert rests on."""
+
+    occurred_at: str
+    camera: str
+    track: int | None = None
+    expression: str | None = None
+    confidence: float | None = None
+    faces: int | None = None
+    state: str | None = None  # of the camera
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What a rule of the configuration found, and why."""
+
+    rule: str
+    state: AlertState
+    why: str  # one sentence for people: what was found, and the threshold
+    value: float  # what was measured: a share, seconds, faces
+    threshold: float
+    unit: str  # of both: "share", "s", "faces"
+    cameras: list[str]
+    track: int | None
+    samples: list[AlertSample]  # at most 20, evenly chosen from those that count
+    since: str
+    quiet: bool = False  # it became true in quiet hours, whose end it waited for
+    text: str = ""  # what the configuration says to people about it
+    boot_id: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something on this node that is not as it should be."""
+
+    code: str  # lower case, hyphens: "self-test", "outbox", "state-folder" ...
+    text: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How this node is."""
+
+    ok: bool  # no problems
+    problems: list[Problem]
+    uptime_s: int
+    rss_bytes: int
+    load_1m: float
+    outbox_events: int  # not acknowledged by the broker
+    events_lost: int
+    camera_restarts: dict[str, int]  # attempts to open a camera after its first
+    frames_dropped: dict[str, int]
+    self_test_at: str | None  # of the last one that passed
+    occurred_at: str
+    boot_id: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """Proof of a privacy pause: these cameras are closed, and since when."""
+
+    paused: bool
+    cameras: list[str]  # paused; each is closed when this is published
+    until: str | None
+    by: str  # who asked: "command line"
+    since: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """A drawn face went through detector, network and outbox."""
+
+    id: str
+    passed: bool
+    reason: str  # why not
+    faces: int
+    confidence: float | None
+    took_ms: float
+    occurred_at: str
+    boot_id: str
+    published_at: str = ""
+    replayed: bool = False
     schema_version: int = SCHEMA_VERSION
 
 
@@ -106,6 +218,16 @@ class CameraThroughput:
     fps: float  # frames looked at per second
     captured: int  # frames since the start
     dropped: int  # frames since the start that a newer one replaced
+    withheld: int = 0  # frames since the start that were not to be looked at: frozen, dark, above max_fps, paused
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyMs:
+    """Quantiles of the time from a frame's capture to the end of its turn."""
+
+    p50: float
+    p95: float
+    p99: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +239,20 @@ class Throughput:
     cpu_percent: float  # of one core, the whole process
     rss_bytes: int
     occurred_at: str
+    latency_ms: LatencyMs | None = None  # of all frames of the period; null without any
     schema_version: int = SCHEMA_VERSION
 
 
-Payload = ExpressionEvent | CameraStatus | CameraState | NodeInfo | Throughput
+Payload = ExpressionEvent | CameraStatus | CameraState | Alert | Health | Privacy | SelfTest | NodeInfo | Throughput
 
 _CHANNEL_OF: dict[type, Channel] = {
     ExpressionEvent: CAMERA_EVENTS,
     CameraStatus: CAMERA_STATUS,
     CameraState: CAMERA_STATE,
+    Alert: ALERT,
+    Health: HEALTH,
+    Privacy: PRIVACY,
+    SelfTest: SELF_TEST,
     NodeInfo: INFO,
     Throughput: THROUGHPUT,
 }
@@ -145,6 +272,11 @@ class Message:
         """Whether it must arrive even if the broker is away now; states and samples are only worth their newest."""
         return self.qos > 0 and not self.retain
 
+    @property
+    def tells_expression(self) -> bool:
+        """Whether it is an event of a camera, and not of the node."""
+        return self.topic.endswith("/events")
+
     def to_json(self) -> bytes:
         """Compact UTF-8 JSON, keys in the order of the type."""
         return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -161,10 +293,10 @@ class Publisher(Protocol):
         """Take over a message."""
 
 
-def message(payload: Payload, node: str, camera: str = "") -> Message:
-    """The payload addressed to its channel."""
+def message(payload: Payload, node: str, part: str = "") -> Message:
+    """The payload addressed to its channel; `part` is the camera or the rule that it is about."""
     channel = _CHANNEL_OF[type(payload)]
-    return Message(topic(channel, node, camera), channel.qos, channel.retain, asdict(payload))
+    return Message(topic(channel, node, part), channel.qos, channel.retain, asdict(payload))
 
 
 def rfc3339(unix_ns: int) -> str:

@@ -184,6 +184,11 @@ class MqttPublisher:
         return self._outbox.pending
 
     @property
+    def acknowledged(self) -> int:
+        """Events that the broker has acknowledged."""
+        return self._outbox.acknowledged_events
+
+    @property
     def dropped(self) -> int:
         """Events that were thrown away because too many waited."""
         return self._outbox.dropped

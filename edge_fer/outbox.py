@@ -48,6 +48,7 @@ class Outbox:
         self._samples: deque[Message] = deque(maxlen=WINDOW)
         self.open = False
         self.dropped = 0
+        self.acknowledged_events = 0
 
     @property
     def pending(self) -> int:
@@ -116,7 +117,9 @@ class Outbox:
     def acknowledged(self, message_id: int) -> Sent | None:
         """The broker has it: forget it; None where it was of an earlier connection."""
         with self._lock:
-            return self._on_the_way.pop(message_id, None)
+            sent = self._on_the_way.pop(message_id, None)
+            self.acknowledged_events += sent is not None and sent.event is not None
+            return sent
 
     def _drop_oldest(self) -> None:
         while len(self._events) > self._capacity:

@@ -20,7 +20,7 @@ class EventPrinter:
 
     def publish(self, message: Message) -> None:
         """Write the message if it is an event."""
-        if not (self._open and message.is_event):
+        if not (self._open and message.tells_expression):
             return
         line = message.sent(rfc3339(time.time_ns()), replayed=False).to_json().decode()
         try:

@@ -25,7 +25,15 @@ COLOURS = {
     "contempt": "bright_magenta",
     UNCERTAIN: "bright_black",
 }
-STATE_COLOURS = {"online": "green", "connecting": "yellow", "offline": "red"}
+STATE_COLOURS = {
+    "online": "green",
+    "connecting": "yellow",
+    "stalled": "red",
+    "frozen": "red",
+    "dark": "yellow",
+    "offline": "red",
+    "disabled": "bright_black",
+}
 BAR_CELLS = 24
 RATE_WINDOW_S = 2.0
 
@@ -41,7 +49,7 @@ class LiveView:
 
     def publish(self, message: Message) -> None:
         """Remember an event for the list below the table."""
-        if message.is_event:
+        if message.tells_expression:
             self._events.append(event_line(message))
 
     def __rich__(self) -> RenderableType:

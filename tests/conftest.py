@@ -14,6 +14,13 @@ from edge_fer.capture.open import SAMPLE_CLIP
 SHARED_MEDIA = Path(__file__).parents[2] / "shared" / "media"
 
 
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Daemons of tests, children too, remember nothing of others."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+
+
 @pytest.fixture(scope="session")
 def sample_clip() -> Path:
     assert SAMPLE_CLIP.exists(), "the sample clip is missing: run `make models`"

@@ -115,7 +115,7 @@ def test_a_clip_that_may_not_be_read_is_told_as_such(tmp_path: Path) -> None:
     for parent in list(tmp_path.parents)[:2]:
         parent.chmod(0o711)
     code = (
-        "import os, sys; from edge_fer.cli import main; import edge_fer.service;"
+        "import encodings.ascii, os, sys; from edge_fer.cli import main; import edge_fer.service;"
         "os.getuid() or os.setresuid(65534, 65534, 65534);"
         f"sys.exit(main(['run', '--camera', 'front={closed}/clip.mp4', '--print']))"
     )

@@ -89,6 +89,16 @@ def test_everything_wrong_is_told_at_once_with_file_and_key(tmp_path: Path) -> N
         ("[camera]", "camera: found {}"),
         ("[camera.Front]\nuri = '/dev/video0'", "camera.Front: found 'Front'; use 1 to 63 lower case"),
         ("[camera.front]\nurl = '/dev/video0'", "camera.front.url: unknown key; did you mean 'uri'?"),
+        ("[camera.self-test]\nuri = 'sample:'", "toml: camera.self-test: this name is kept for the self-test"),
+        (
+            "camera.front.uri = 'sample:'\n[rule.empty]\nkind = 'nobody'\nfor_s = 9\ncameras = ['frnt']",
+            "toml: rule.empty.cameras: there is no camera 'frnt'; did you mean 'front'?",
+        ),
+        (
+            "camera.front.uri = 'sample:'\n[rule.cry]\nkind = 'expression'\nexpressions = ['sad']\nwindow_s = 0",
+            "toml: rule.cry.expressions: 'sad' is no expression; did you mean 'sadness'?",
+        ),
+        ("[camera.front]\nuri = 'sample:'\nstall_timeout_s = -1", "camera.front.stall_timeout_s: found -1"),
     ],
 )
 def test_wrong_files_are_explained(tmp_path: Path, text: str, told: str) -> None:
@@ -122,8 +132,10 @@ def test_the_example_of_the_manual_is_right_and_shows_the_defaults(tmp_path: Pat
     example = manual.partition("```toml\n")[2].partition("```")[0]
     config = load_config(written(tmp_path, example), {})
     plain = load_config(None, {"camera": {"a": {"uri": "x"}}})
-    for table in ("model", "detector", "decide", "telemetry_s"):
+    for table in ("model", "detector", "quality", "decide", "self_test", "telemetry_s"):
         assert getattr(config, table) == getattr(plain, table)
+    front = config.camera["front"].model_dump(exclude={"uri"})
+    assert front == plain.camera["a"].model_dump(exclude={"uri"})
 
 
 def test_the_hash_tells_configurations_apart_but_not_passwords() -> None:

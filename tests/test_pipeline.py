@@ -1,40 +1,52 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from drawn_faces import landmarks
 
 from edge_fer.capture.inbox import CameraChange, Inbox
-from edge_fer.config import DetectorSettings
 from edge_fer.decide import DecideSettings
 from edge_fer.events import Message
-from edge_fer.frame import Box, Eyes, Face, Frame
+from edge_fer.frame import Box, Face, Frame
+from edge_fer.judge import Judge
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.perceive import Perception
 from edge_fer.pipeline import Pipeline
+from edge_fer.quality import QualitySettings
+from edge_fer.tracking.follow import FaceFollower
+from edge_fer.tracking.search import DetectorSettings, SearchPlan, plan_search
 
 PERIOD_MS = 100
-FACE = Face(Box(100, 50, 80, 80), Eyes(120, 80, 160, 80), 0.9)
+ANY_QUALITY = QualitySettings(min_brightness=0, min_sharpness=0)
+FACE = Face(Box(100, 50, 80, 80), landmarks(120, 80, 160, 80), 0.9)
 
 
 class SeenBy:
-    """A detector and a reader that find what the script says for each frame: a label, or None for no face."""
+    """A search and a reader that find what the script says for each frame: a label, or None for no face."""
 
     def __init__(self, script: Sequence[str | None]) -> None:
-        self._script, self._at = script, -1
+        self._script = script
         self.detections = 0
 
-    def detect(self, bgr: npt.NDArray[np.uint8]) -> list[Face]:
+    def plan(self, width_px: int, height_px: int) -> SearchPlan:
+        return plan_search(DetectorSettings(), width_px, height_px)
+
+    def whole(self, bgr: npt.NDArray[np.uint8], plan: SearchPlan) -> list[Face]:
+        assert plan.views[0].width == bgr.shape[1]
         self.detections += 1
-        return [FACE] if self._script[self._frame_no(bgr)] else []
+        return [FACE] if self._script[int(bgr[0, 0, 0])] else []
 
-    def read(self, crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        label = self._script[int(crop[24, 24])] or "neutral"
-        return np.array([0.93 if name == label else 0.01 for name in EXPRESSIONS], np.float32)
+    def near(self, bgr: npt.NDArray[np.uint8], box: Box) -> list[Face]:
+        assert box.iou(FACE.box) > 0
+        self.detections += 1
+        return [FACE] if self._script[int(bgr[0, 0, 0])] else []
 
-    @staticmethod
-    def _frame_no(bgr: npt.NDArray[np.uint8]) -> int:
-        return int(bgr[0, 0, 0])
+    def read_all(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        labels = [self._script[int(crop[24, 24])] or "neutral" for crop in crops]
+        return np.array([[0.93 if name == label else 0.01 for name in EXPRESSIONS] for label in labels], np.float32)
 
 
 class Kept:
@@ -51,17 +63,16 @@ class Kept:
 def play(script: Sequence[str | None], every_frames: int = 1) -> tuple[Kept, Pipeline, SeenBy]:
     """One camera sees the script, a frame each 100 ms; a frame's grey level is its number in the script."""
     seen, kept, inbox = SeenBy(script), Kept(), Inbox()
+    find = DetectorSettings(every_frames=every_frames, lost_after_ms=500)
+    decide = DecideSettings(smoothing_ms=0, settle_ms=200, hold_ms=300)
     pipeline = Pipeline(
-        {"front": "scripted"},
+        {"front": Perception(FaceFollower(seen, find), seen, ANY_QUALITY)},
+        Judge(["front"], decide=decide, rules={}, boot_id="boot", number=itertools.count(1).__next__),
         node="lab",
-        boot_id="boot",
         inbox=inbox,
-        detector=seen,
-        reader=seen,
         publisher=kept,
-        detector_settings=DetectorSettings(every_frames=every_frames, lost_after_ms=500),
-        decide_settings=DecideSettings(smoothing_ms=0, settle_ms=200, hold_ms=300),
     )
+    pipeline.start(0)
     inbox.report(CameraChange("front", "online", "", 0, 0))
     pipeline.turn(0)
     for number in range(len(script)):
@@ -112,8 +123,9 @@ def test_a_glimpse_is_no_event() -> None:
 
 def test_detection_runs_every_few_frames_and_reading_on_all() -> None:
     kept, pipeline, seen = play(["neutral"] * 12, every_frames=3)
-    assert seen.detections == 4
-    assert told(kept) == [("start", "neutral", 500)]
+    # Frame 0 finds the face, 1 confirms it; then every third frame, but after 200 ms at the latest.
+    assert seen.detections == 7
+    assert told(kept) == [("start", "neutral", 300)]
     assert pipeline.views["front"].frames == 12
 
 
@@ -133,11 +145,3 @@ def test_a_lost_camera_ends_its_tracks() -> None:
     pipeline.turn(0)
     assert kept.below("/events")[-1].body["reason"] == "camera"
     assert kept.below("/status")[-1].body["reason"] == "unplugged"
-
-
-def test_no_picture_is_kept_between_frames() -> None:
-    _, pipeline, _ = play(["neutral"] * 8)
-    last = pipeline._lines["front"].last
-    assert last is not None
-    assert not last.bgr.any()
-    assert (last.width_px, last.height_px) == (320, 240)

@@ -24,7 +24,7 @@ class Collector:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [dict(message.body) for message in self.messages if message.is_event]
+        return [dict(message.body) for message in self.messages if message.tells_expression]
 
 
 def play(uri: str = "sample:", **tables: Any) -> Collector:

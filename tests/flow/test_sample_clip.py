@@ -72,7 +72,11 @@ def test_the_camera_comes_online_and_goes_with_its_clip(collected: Collector) ->
         for message in collected.messages
         if message.topic == "edge-fer/lab/camera/front/status"
     ]
-    assert states == [("connecting", ""), ("online", ""), ("offline", "the clip has ended")]
+    assert states == [
+        ("connecting", "not opened yet"),
+        ("online", "pictures arrive"),
+        ("offline", "the clip has ended"),
+    ]
 
 
 @pytest.mark.parametrize("network", ["nano_a", "nano_b"])

@@ -1,0 +1,88 @@
+"""Options that several commands share, and the configuration that they make."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_fer.errors import UsageError
+from edge_fer.privacy import hide_password
+
+if TYPE_CHECKING:
+    from edge_fer.config import Config
+
+NAMED_CAMERA = re.compile(r"^([a-z0-9-]{1,63})=(.+)$", re.DOTALL)
+
+config_option = click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="TOML file; the other options overrule it."
+)
+camera_option = click.option(
+    "--camera",
+    "cameras",
+    multiple=True,
+    metavar="[NAME=]URI",
+    help="A device, clip, picture, folder or stream: /dev/video0, clip.mp4, 'file:clip.mp4?loop=1&realtime=1', "
+    "images:FOLDER, csi:0, rpicam:0, exec:COMMAND, sample:, rtsp://HOST/... May be given several times.",
+)
+broker_option = click.option(
+    "--broker",
+    metavar="URL",
+    help="mqtt://USER@HOST:1883, or mqtts:// for TLS; the password comes from EDGE_FER_MQTT_PASSWORD.",
+)
+node_option = click.option("--node", metavar="ID", help="Name of this device in all topics; its host name by default.")
+network_option = click.option(
+    "--network", type=click.Choice(["nano_a", "nano_b"]), help="nano_b (faster, the default) or nano_a (more accurate)."
+)
+seconds_option = click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after this time.")
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Log more.")
+
+
+def configuration(
+    config_file: Path | None,
+    cameras: tuple[str, ...] = (),
+    broker: str | None = None,
+    node: str | None = None,
+    network: str | None = None,
+) -> Config:
+    """The file with the command line laid over it; UsageError where there is no camera at all."""
+    if config_file is None and not cameras:
+        raise UsageError("no camera: give --camera [NAME=]URI or --config FILE; try --camera sample:")
+    from edge_fer.config import load_config
+
+    return load_config(config_file, overrides(cameras, broker, node, network))
+
+
+def overrides(cameras: tuple[str, ...], broker: str | None, node: str | None, network: str | None) -> dict[str, Any]:
+    """The command line as tables of the configuration."""
+    tables: dict[str, Any] = {}
+    if cameras:
+        tables["camera"] = {}
+        for number, text in enumerate(cameras, start=1):
+            named = NAMED_CAMERA.match(text)
+            if not named and re.match(r"^[^/:?.]+=", text) and not Path(text).exists():
+                raise UsageError(
+                    f"--camera {hide_password(text)}: a camera's name is 1 to 63 lower case letters, digits, hyphens"
+                )
+            name, uri = (named[1], named[2]) if named else (f"camera{number}", text)
+            if name in tables["camera"]:
+                raise UsageError(f"--camera {hide_password(text)}: the name {name!r} is given twice")
+            tables["camera"][name] = {"uri": uri}
+    if broker is not None:
+        tables["broker"] = {"url": broker}
+    if node is not None:
+        tables["node"] = node
+    if network is not None:
+        tables["model"] = {"network": network, "path": None}
+    return tables
+
+
+def log_to_stderr(*, verbose: bool, quiet: bool = False) -> None:
+    """What is logged goes to the standard error, a line each."""
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)

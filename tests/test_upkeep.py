@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from drawn_faces import landmarks
+from story import Story
+
+from edge_fer.capture.inbox import Inbox
+from edge_fer.events import Health, Payload, Privacy, SelfTest, Throughput
+from edge_fer.frame import Face
+from edge_fer.health.drawn_face import drawn_face_box
+from edge_fer.health.monitor import HealthMonitor
+from edge_fer.health.selftest import FRAME_PX, SelfTester
+from edge_fer.labels import EXPRESSIONS
+from edge_fer.memory.journal import JOURNAL_FILE, Journal
+from edge_fer.memory.pause import PauseControl
+from edge_fer.memory.pause_file import Moment, ask_pause, ask_resume
+from edge_fer.memory.state_folder import StateFolder
+from edge_fer.telemetry import LatencyMeter, ThroughputMeter
+from edge_fer.upkeep import PAUSED, Memory, PausableReader, Upkeep
+
+S = 1_000_000_000
+FACE = Face(drawn_face_box(*FRAME_PX), landmarks(140, 105, 180, 105), 0.9)
+
+
+class Networks:
+    """A detector and a network that work until they are broken."""
+
+    broken = False
+
+    def detect(self, _bgr: npt.NDArray[np.uint8]) -> list[Face]:
+        return [FACE]
+
+    def read(self, _crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if self.broken:
+            return np.full(len(EXPRESSIONS), np.nan, np.float32)
+        return np.array([0.93 if name == "happiness" else 0.01 for name in EXPRESSIONS], np.float32)
+
+
+class Reader:
+    """A camera's reader; one that hangs does not close."""
+
+    def __init__(self, camera: str, *, hangs: bool = False) -> None:
+        self.camera, self.restarts, self._hangs = camera, 0, hangs
+        self.closed = threading.Event()
+        self.checked: list[int] = []
+        self.asked: list[str] = []
+
+    def check(self, now_ns: int) -> None:
+        self.checked.append(now_ns)
+
+    def disable(self, reason: str) -> None:
+        self.asked.append(reason)
+        if not self._hangs:
+            self.closed.set()
+
+    def enable(self) -> None:
+        self.closed.clear()
+
+
+@dataclass
+class Way:
+    """The way to the broker."""
+
+    connected: bool = True
+    pending: int = 0
+    acknowledged: int = 0
+    dropped: int = 0
+
+
+@dataclass
+class Recorder:
+    problem: str | None = None
+
+
+@dataclass
+class Node:
+    """What the main loop sees of one node, its time and all that it publishes."""
+
+    folder: Path
+    readers: list[Reader] = field(default_factory=lambda: [Reader("front"), Reader("hall")])
+    way: Way = field(default_factory=Way)
+    recorder: Recorder = field(default_factory=Recorder)
+    networks: Networks = field(default_factory=Networks)
+    published: list[Payload] = field(default_factory=list)
+    now_ns: int = 100 * S
+
+    def __post_init__(self) -> None:
+        state = StateFolder(self.folder)
+        self.journal = Journal(None if state.problem else self.folder)
+        names = [reader.camera for reader in self.readers]
+        pause = PauseControl(self.folder, names, node="lab", boot_id="b", clock=self.moment)
+        self.memory = Memory(state, self.journal, pause, tuple(self.journal.left_open()))
+        parts: dict[str, Any] = {"mqtt": self.way, "recorder": self.recorder}
+        self.upkeep = Upkeep(
+            self.readers,  # type: ignore[arg-type]
+            Inbox(),
+            self.published.append,
+            health=HealthMonitor(boot_id="b", started_ns=self.now_ns),
+            tester=SelfTester(self.networks, self.networks, boot_id="b", period_s=300),
+            outbox_patience_s=600,
+            meter=ThroughputMeter(3600),
+            latency=LatencyMeter(),
+            memory=self.memory,
+            clock_ns=lambda: self.now_ns,
+            **parts,
+        )
+
+    def moment(self) -> Moment:
+        return Moment(10**18 + self.now_ns, self.now_ns, "run")
+
+    def pass_s(self, seconds: float, turns: int = 1) -> None:
+        for _ in range(turns):
+            self.now_ns += round(seconds * S / turns)
+            self.upkeep.turn()
+
+    def of(self, kind: type) -> list[Any]:
+        return [payload for payload in self.published if isinstance(payload, kind)]
+
+    def problems(self) -> dict[str, str]:
+        return {problem.code: problem.text for problem in self.of(Health)[-1].problems}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    node = Node(tmp_path)
+    yield node
+    node.journal.stop()
+    node.memory.folder.close()
+
+
+def test_the_first_turn_tests_the_node_and_tells_that_it_is_well(node: Node) -> None:
+    node.pass_s(0.1)
+    (test,), (health,), (privacy,) = node.of(SelfTest), node.of(Health), node.of(Privacy)
+    assert (test.passed, health.ok, privacy.paused) == (True, True, False)
+    assert health.self_test_at == test.occurred_at
+    assert node.of(Throughput) == []  # its period has not passed
+
+
+def test_hundreds_of_turns_a_second_cost_ten_looks_at_the_cameras(node: Node) -> None:
+    node.pass_s(1, turns=500)
+    assert len(node.readers[0].checked) == pytest.approx(10, abs=1)
+
+
+def test_a_network_that_breaks_is_told_in_health_and_in_the_log_and_so_is_its_recovery(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    node.pass_s(1)
+    node.networks.broken = True
+    node.pass_s(300, turns=300)
+    assert not node.of(SelfTest)[-1].passed
+    assert "no probabilities" in node.problems()["self-test"]
+    assert node.of(Health)[-1].self_test_at == node.of(SelfTest)[0].occurred_at
+    node.networks.broken = False
+    node.pass_s(300, turns=300)
+    assert node.of(Health)[-1].ok
+    said = [record.getMessage() for record in caplog.records if "self-test" in record.getMessage()]
+    assert len(said) == 2
+    assert said[0].startswith("self-test: the network gave")
+    assert said[1] == "self-test: all is well again"
+
+
+def test_a_broker_that_takes_nothing_and_lost_events_are_problems(node: Node) -> None:
+    node.way.pending, node.way.dropped = 4, 7
+    node.pass_s(700, turns=70)
+    assert "4 events wait" in node.problems()["outbox"]
+    assert "7 events" in node.problems()["events-lost"]
+    assert (node.of(Health)[-1].outbox_events, node.of(Health)[-1].events_lost) == (4, 7)
+
+
+def test_a_recording_that_has_ended_is_a_problem(node: Node) -> None:
+    node.recorder.problem = "scores.jsonl: scores are recorded no more (No space left on device)"
+    node.pass_s(1)
+    assert node.problems() == {"recording": node.recorder.problem}
+
+
+def test_without_a_state_folder_it_works_on_and_says_what_is_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    occupied = tmp_path / "state"
+    occupied.write_text("no folder")
+    node = Node(occupied)
+    node.pass_s(2, turns=20)
+    assert "forgotten at a restart" in node.problems()["state-folder"]
+    assert "forgotten at a restart" in caplog.text
+    assert all(reader.checked for reader in node.readers)
+
+
+def test_a_camera_that_is_paused_already_is_never_opened(tmp_path: Path) -> None:
+    ask_pause(tmp_path, ["hall"], None, by="test", known=None, now=Moment(10**18, S, "run"))
+    node = Node(tmp_path)
+    node.upkeep.start()
+    assert [reader.asked for reader in node.readers] == [[], [PAUSED]]
+
+
+def test_a_pause_is_proven_and_taken_back(node: Node) -> None:
+    node.pass_s(1)
+    ask_pause(node.folder, [], None, by="test", known=None, now=node.moment())
+    node.pass_s(1, turns=10)
+    assert (node.of(Privacy)[-1].paused, node.of(Privacy)[-1].cameras) == (True, ["front", "hall"])
+    ask_resume(node.folder, [], known=None, now=node.moment())
+    node.pass_s(1, turns=10)
+    assert not node.of(Privacy)[-1].paused
+    assert not any(reader.closed.is_set() for reader in node.readers)
+
+
+def test_a_camera_that_hangs_is_never_said_to_be_closed(tmp_path: Path) -> None:
+    node = Node(tmp_path, readers=[Reader("front", hangs=True)])
+    node.pass_s(1)
+    ask_pause(tmp_path, [], None, by="test", known=None, now=node.moment())
+    node.pass_s(10, turns=100)
+    assert not any(privacy.paused for privacy in node.of(Privacy))
+    assert PAUSED in node.readers[0].asked
+
+
+def test_what_a_restart_left_open_is_forgotten_only_when_the_broker_has_it(tmp_path: Path) -> None:
+    crashed = Journal(tmp_path)
+    crashed.start()
+    crashed.note(Story().shows(2, front={1: "happiness"}).events[0])
+    crashed.stop(30)
+    node = Node(tmp_path)
+    (track,) = node.memory.left_open
+    node.journal.start()
+    node.way.pending = 1
+    node.pass_s(5, turns=50)
+    assert node.journal.flush(30)
+    assert track.event.id in (tmp_path / JOURNAL_FILE).read_text()
+    node.way.pending = 0
+    node.pass_s(5, turns=50)
+    assert node.journal.flush(30)
+    assert (tmp_path / JOURNAL_FILE).read_text() == "[]"
+    node.journal.stop()
+
+
+def test_a_reader_is_paused_by_its_name_and_for_its_reason() -> None:
+    reader = Reader("front")
+    pausable = PausableReader(reader)  # type: ignore[arg-type]
+    pausable.disable()
+    assert (pausable.camera, pausable.closed, reader.asked) == ("front", True, [PAUSED])
+    pausable.enable()
+    assert not pausable.closed
