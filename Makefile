@@ -9,7 +9,7 @@ DATA ?= data
 
 # Two installations into one environment would disturb each other.
 .NOTPARALLEL:
-.PHONY: help run test check format models train convert bench clean
+.PHONY: help run test test-system check format models train convert bench clean
 
 help: ## List the targets
 	@echo "edge-fer: make TARGET"
@@ -20,6 +20,9 @@ run: $(VENV)/.run models ## Try it: sample clip, broker and live view (CAMERA=/d
 
 test: $(VENV)/.dev models check ## Check the code and run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-system: $(VENV)/.dev models ## Long tests against real servers: RTSP, MJPEG, mosquitto (apt-get install ffmpeg mosquitto gir1.2-gst-rtsp-server-1.0 ...)
+	$(BIN)/python -m pytest -m system $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting and types
 	$(BIN)/ruff check .
