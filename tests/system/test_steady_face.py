@@ -26,6 +26,6 @@ def test_a_steady_face_switches_its_label_once_a_minute_at_most(media: Path, pho
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert (events[0]["type"], events[0]["expression"], events[-1]["type"]) == ("start", expression, "end")
-    assert {event["track"] for event in events} == {events[0]["track"]}
+    assert {event["track"] for event in events} == {events[0]["track"]}, done.stdout
     assert [event["type"] for event in events].count("update") <= 1
     assert events[-1]["duration_ms"] > SECONDS * 1000 / 2
