@@ -23,7 +23,7 @@ from converter.sources.files import read_weights
 from converter.verify import check, fast_runtimes, verify
 from edge_fer.align import normalise
 from edge_fer.card import card_path, load_verified
-from edge_fer.classify import ExpressionReader, NetworkName, model_path
+from edge_fer.classify import ExpressionReader, NetworkName, calibrated, model_path
 from edge_fer.errors import ModelError, UnavailableError, UsageError
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.tflite import Graph, GraphSize, Precision, Runtime, XnnpackShare, installed_runtimes
@@ -96,14 +96,22 @@ def test_evaluating_the_file_gives_the_figures_of_its_card(models: Path, trained
 
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
-def test_the_daemon_reads_the_files(models: Path, trained: TinyTraining, recipe: str) -> None:
-    faces = load_labelled(trained.valid_npz)
+def test_the_daemon_reads_what_the_trained_network_reads(models: Path, trained: TinyTraining, recipe: str) -> None:
+    images = load_labelled(trained.valid_npz).images
     runtime = fast_runtimes(RECIPES[recipe], installed_runtimes())[0]
     reader = ExpressionReader(models / f"emotionnet_nano_b_{recipe}.tflite", runtime=runtime)
     assert reader.point_name == "dashboard"
-    probabilities = reader.read(faces.images[0])
-    assert probabilities.sum() == pytest.approx(1, abs=1e-6)
-    assert int(probabilities.argmax()) == faces.labels[0]
+    # Against the network and not the labels: how well two epochs learn depends on the processor's sums.
+    logits = read_weights(trained.weights, "nano_b", 8).model.predict(normalise(images)[..., None], verbose=0)
+    expected = calibrated(logits, "logits", reader.point)
+    found = reader.read_all(images)
+    assert found.sum(axis=1) == pytest.approx(np.ones(len(images)), abs=1e-6)
+    if recipe == "float32":
+        assert found == pytest.approx(expected, abs=1e-4)
+    else:
+        clear = expected.max(axis=1) - np.sort(expected, axis=1)[:, -2] > 0.2
+        assert clear.any()
+        assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
 
 
 @pytest.mark.parametrize(
