@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edge_fer.errors import UnavailableError, UsageError
@@ -328,8 +328,14 @@ def test_a_pause_that_has_ended_does_not_come_back_with_an_unset_clock(node: Nod
     assert again.opened == ["front", "hall"]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(content=st.binary(max_size=200))
+@example(content=b"{}")
+@example(content=b'{"":""}')
+@example(content=b'{"id":"","pauses":[],"more":1}')
+@example(content=b'{"pauses":[]}')
 def test_any_bytes_in_place_of_a_pause_mean_privacy(content: bytes, tmp_path: Path) -> None:
     (tmp_path / PAUSE_FILE).write_bytes(content)
     node = Node(tmp_path, Clock())

@@ -11,7 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -149,7 +149,12 @@ def ask_resume(folder: Path, cameras: Sequence[str], *, known: Collection[str] |
 
 def read_request(folder: Path) -> PauseRequest:
     """What is asked for. OSError where it cannot be read, ValueError where it is damaged."""
-    return _REQUEST.validate_json(read_file(folder / PAUSE_FILE), strict=True)
+    content = read_file(folder / PAUSE_FILE)
+    request = _REQUEST.validate_json(content, strict=True)
+    # The type has defaults and passes over keys that it does not know: `{}` would ask for no pause.
+    if set(json.loads(content)) != {field.name for field in fields(PauseRequest)}:
+        raise ValueError("not a request")
+    return request
 
 
 def unreadable_request(now: Moment) -> PauseRequest:
