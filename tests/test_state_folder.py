@@ -87,7 +87,7 @@ def test_a_full_disk_is_a_problem_and_no_crash(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
         print(StateFolder(Path({str(tmp_path)!r})).problem)
     """)
-    assert "File too large; open tracks and a pause are forgotten" in told
+    assert "File too large; events that wait, open tracks and a pause are forgotten" in told
     assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 

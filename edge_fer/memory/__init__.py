@@ -1,1 +1,1 @@
-"""What a restart must not forget: open tracks, and a privacy pause."""
+"""What a restart must not forget: where it is kept, and a privacy pause."""

@@ -88,6 +88,11 @@ class PauseControl:
         self.wanted = PauseState()
         self.poll()
 
+    def use_cameras(self, cameras: Sequence[str]) -> None:
+        """The configuration has these cameras now; `wanted` follows at once."""
+        self._cameras = tuple(cameras)
+        self.wanted = _state(self._request.pauses, self._cameras)
+
     @property
     def problem(self) -> str:
         """Why a pause is not as it was asked for, or cannot be proven to a command; "" where all is well."""

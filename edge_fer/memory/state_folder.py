@@ -184,4 +184,5 @@ def _holder(lock_fd: int) -> str:
 
 
 def _no_memory(path: Path, err: OSError) -> str:
-    return f"state folder {path}: {err.strerror or err}; open tracks and a pause are forgotten at a restart"
+    why = err.strerror or err
+    return f"state folder {path}: {why}; events that wait, open tracks and a pause are forgotten at a restart"
