@@ -5,14 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
-from realbrokers import MOSQUITTO, NODE, QUICK, Mosquitto, Subscriber, wait_until
+from realbrokers import (
+    MOSQUITTO,
+    NODE,
+    QUICK,
+    SECRET,
+    Authority,
+    Mosquitto,
+    Subscriber,
+    free_port,
+    set_password,
+    wait_until,
+)
 
 from edge_fer.broker import EmbeddedBroker
-from edge_fer.login import BrokerAddress
-from edge_fer.mqtt import MqttPublisher
+from edge_fer.login import PASSWORD_VARIABLE, BrokerAddress, Login
+from edge_fer.mqtt.publisher import MqttPublisher
 
 
 @pytest.fixture
@@ -66,9 +78,20 @@ def make_publisher(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., M
     caplog.set_level(logging.DEBUG)
     made: list[MqttPublisher] = []
 
-    def make(port: int, user: str | None = None, *, tls: bool = False, **more: Any) -> MqttPublisher:
-        more = {"node": NODE, "boot_id": "boot-a", "patience": QUICK, **more}
-        made.append(MqttPublisher(BrokerAddress("127.0.0.1", port, user, tls), **more))
+    def make(
+        port: int,
+        user: str | None = None,
+        *,
+        tls: bool = False,
+        at: str = "127.0.0.1",
+        path: str = "",
+        password: str = "",
+        **more: Any,
+    ) -> MqttPublisher:
+        address = BrokerAddress(at, port, user, tls, path)
+        login = Login(address, environ={PASSWORD_VARIABLE: password})
+        more = {"node": NODE, "boot_id": "boot-a", "patience": QUICK, "login": login, **more}
+        made.append(MqttPublisher(address, **more))
         made[-1].start()
         return made[-1]
 
@@ -76,3 +99,44 @@ def make_publisher(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., M
     for publisher in made:
         publisher.stop(1)
         wait_until(lambda publisher=publisher: not publisher.alive)
+
+
+@pytest.fixture
+def with_passwords(make_mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> Mosquitto:
+    """A mosquitto that knows the user `cam`; not started."""
+    if which("mosquitto_passwd") is None:
+        pytest.skip("mosquitto_passwd is not installed on this machine: passwords NOT tested")
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    set_password(passwords, SECRET)
+    return make_mosquitto(f"allow_anonymous false\npassword_file {passwords}")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A certificate authority of its own, in ca.pem, which has signed broker.pem for 127.0.0.1."""
+    if which("openssl") is None:
+        pytest.skip("openssl is not installed on this machine: TLS NOT tested")
+    made = Authority(tmp_path)
+    made.sign("broker")
+    return made
+
+
+@pytest.fixture
+def make_tls(make_mosquitto: Callable[..., Mosquitto], authority: Authority) -> Callable[..., Mosquitto]:
+    """Makes a running mosquitto with a certificate, and a second listener without TLS for subscribers."""
+
+    def make(certificate: str = "broker", more: str = "") -> Mosquitto:
+        folder = authority.folder
+        keys = f"cafile {folder}/ca.pem\ncertfile {folder}/{certificate}.pem\nkeyfile {folder}/{certificate}.key"
+        plain = f"listener {free_port()} 127.0.0.1"
+        broker = make_mosquitto(f"{keys}\n{more}\n{plain}\nallow_anonymous true").start()
+        wait_until(lambda: " running" in broker.log())  # it opens its ports one after the other
+        return broker
+
+    return make
+
+
+@pytest.fixture
+def with_tls(make_tls: Callable[..., Mosquitto]) -> Mosquitto:
+    return make_tls()

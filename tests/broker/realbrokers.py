@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_fer.broker import EmbeddedBroker
 from edge_fer.events import Message
-from edge_fer.mqtt import Patience
+from edge_fer.mqtt.control import Patience
 
 T_co = TypeVar("T_co", covariant=True)
 AnyBroker = Union["Mosquitto", EmbeddedBroker]
@@ -33,14 +33,24 @@ class Make(Protocol[T_co]):
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 NODE = "node-1"
+SECRET = "correct-horse-battery"  # noqa: S105
 STATUS_TOPIC = f"edge-fer/{NODE}/status"
 EVENTS_TOPIC = f"edge-fer/{NODE}/camera/door/events"
 STATE_TOPIC = f"edge-fer/{NODE}/camera/door/state"
-QUICK = Patience(retry_min_s=0.05, retry_max_s=0.3, answer_s=5.0)
+QUICK = Patience(
+    retry_min_s=0.05,
+    retry_max_s=0.3,
+    answer_s=20.0,
+    claim_s=0.05,
+    hold_min_s=0.2,
+    hold_max_s=0.5,
+    heal_s=0.1,
+    told_s=0.2,
+)
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 10) -> None:
-    """Fails when the condition has not come true in time."""
+def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> None:
+    """Fails when the condition has not come true in time, which is for machines that are slow and busy."""
     until_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until_s, "waited in vain"
@@ -55,11 +65,11 @@ def free_port() -> int:
 
 def event(seq: int) -> Message:
     body = {"id": f"boot-{seq}", "seq": seq, "published_at": "", "replayed": False}
-    return Message(EVENTS_TOPIC, qos=1, retain=False, body=body)
+    return Message(EVENTS_TOPIC, qos=1, retain=False, body=body, kept="every")
 
 
 def state(expression: str) -> Message:
-    return Message(STATE_TOPIC, qos=1, retain=True, body={"expression": expression})
+    return Message(STATE_TOPIC, qos=1, retain=True, body={"expression": expression}, kept="newest")
 
 
 @dataclass
@@ -157,10 +167,53 @@ class Subscriber:
         self._client.loop_stop()
 
 
+def plain_port(broker: Mosquitto) -> int:
+    """Of its second listener."""
+    return int(broker.options.split("listener ")[1].split()[0])
+
+
+def set_password(passwords: Path, password: str) -> None:
+    """Of the user `cam`."""
+    subprocess.run(["mosquitto_passwd", "-b", str(passwords), "cam", password], check=True)
+
+
+@dataclass
+class Authority:
+    """A certificate authority: ca.pem; signs NAME.pem with NAME.key."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.make("ca")
+
+    def make(self, name: str) -> None:
+        """An authority. From Python 3.13 on, its certificate must say what it may be used for."""
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        self._openssl(*_NEW_KEY, "-x509", "-days", "2", "-subj", f"/CN={name}", *usage, *_to(name, "pem"))
+
+    def sign(self, name: str, subject: str = "IP:127.0.0.1", by: str = "ca", *, days: str = "2") -> None:
+        """A certificate; with -1 days it has expired."""
+        # From Python 3.13 on, certificates must say whose key signed them.
+        (self.folder / "names").write_text(f"subjectAltName={subject}\nauthorityKeyIdentifier=keyid\n")
+        self._openssl(*_NEW_KEY, "-subj", f"/CN={name}", *_to(name, "csr"))
+        signer = ("-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial", "-days", days, "-extfile", "names")
+        self._openssl("x509", "-req", "-in", f"{name}.csr", *signer, "-out", f"{name}.pem")
+
+    def _openssl(self, *arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=self.folder)
+
+
+_NEW_KEY = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def _to(name: str, what: str) -> tuple[str, ...]:
+    return ("-keyout", f"{name}.key", "-out", f"{name}.{what}")
+
+
 def said(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
     """What the publisher logged that holds this text."""
     return [
         record.getMessage()
         for record in caplog.records
-        if record.name == "edge_fer.mqtt" and part in record.getMessage()
+        if record.name.startswith("edge_fer.mqtt.") and part in record.getMessage()
     ]

@@ -75,7 +75,7 @@ def test_clients_that_talk_rubbish_do_no_harm(subscribe: Make[Subscriber], capfd
 def test_mqtt_5_is_refused_as_a_version() -> None:
     """amqtt itself would read the properties as lengths, and never answer."""
     connect = b"\x10\x1f\x00\x04MQTT\x05\x2e\x00\x1e\x00\x00\x02ab\x00\x00\x03t/x\x00\x07offline"
-    with EmbeddedBroker(0) as broker, socket.create_connection(("127.0.0.1", broker.port), timeout=10) as client:
+    with EmbeddedBroker(0) as broker, socket.create_connection(("127.0.0.1", broker.port), timeout=60) as client:
         client.sendall(connect)
         assert client.recv(10) == b"\x20\x02\x00\x01"
         assert client.recv(10) == b""
@@ -95,7 +95,7 @@ def test_as_a_child_it_says_where_and_ends_well(number: int) -> None:
         assert address == "listening on 127.0.0.1"
         with socket.create_connection(("127.0.0.1", int(port))):
             os.kill(child.pid, number)
-            rest, errors = child.communicate(timeout=20)
+            rest, errors = child.communicate(timeout=60)
     assert (child.returncode, rest, errors) == (0, "", "")
 
 

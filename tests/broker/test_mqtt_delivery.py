@@ -20,12 +20,12 @@ from realbrokers import (
     wait_until,
 )
 
-from edge_fer.mqtt import MqttPublisher
+from edge_fer.mqtt.publisher import MqttPublisher
 
 KILLED_CHILD = """
 import sys, time
 from edge_fer.login import BrokerAddress
-from edge_fer.mqtt import MqttPublisher
+from edge_fer.mqtt.publisher import MqttPublisher
 publisher = MqttPublisher(BrokerAddress("127.0.0.1", int(sys.argv[1])), node=sys.argv[2], boot_id="boot-b")
 publisher.start()
 while not publisher.connected:
@@ -56,7 +56,7 @@ def test_stop_delivers_everything_and_then_says_offline(
     wait_until(lambda: publisher.connected)
     for seq in range(50):
         publisher.publish(event(seq))
-    publisher.stop(10)
+    publisher.stop(30)
     wait_until(lambda: watcher.payloads(STATUS_TOPIC)[-1:] == [b"offline"])
     assert watcher.seqs() == list(range(50))
     # Once: a last will after a missing goodbye would be a second one.
@@ -122,7 +122,7 @@ def test_of_a_state_the_newest_is_retained(
 def test_stop_twice_and_publish_after_it(broker: AnyBroker, make_publisher: Make[MqttPublisher]) -> None:
     publisher = make_publisher(broker.port)
     wait_until(lambda: publisher.connected)
-    publisher.stop(5)
-    publisher.stop(5)
+    publisher.stop(30)
+    publisher.stop(30)
     publisher.publish(event(1))  # too late, but no error
     assert publisher.pending == 1
