@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Protocol
 
 from edge_fer.events import CameraCondition
 from edge_fer.frame import Frame
@@ -34,6 +35,28 @@ class FrameCounts:
     waiting: int = 0
 
 
+class Entrance(Protocol):
+    """What a reader needs of the inbox; see `Inbox`."""
+
+    def put(self, frame: Frame, *, lossless: bool = False) -> None:
+        """Leave a frame."""
+
+    def withhold(self, camera: str) -> None:
+        """Count a frame that nobody is to look at."""
+
+    def shut(self, camera: str) -> None:
+        """Take no frames of the camera."""
+
+    def admit(self, camera: str) -> None:
+        """Take frames of the camera again."""
+
+    def report(self, change: CameraChange) -> None:
+        """Leave a change of a camera."""
+
+    def fail(self, error: BaseException) -> None:
+        """Tell what ends the daemon."""
+
+
 @dataclass(slots=True)
 class _Tally:
     captured: int = 0
@@ -54,8 +77,15 @@ class Inbox:
         self._changed = threading.Condition()
         self._shut: set[str] = set()
         self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+        self._lanes: dict[str, Lane] = {}
+        self._gone: set[str] = set()  # cameras whose totals nobody wants to know now
         self._closed = False
         self._failure: BaseException | None = None
+
+    @property
+    def lock(self) -> threading.Condition:
+        """Guards everything; may be entered again by the thread that holds it."""
+        return self._changed
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -63,24 +93,50 @@ class Inbox:
         return {camera: counts.dropped for camera, counts in self.counts().items() if counts.dropped}
 
     def counts(self) -> dict[str, FrameCounts]:
-        """What became of the frames of every camera that delivered any, all of the same moment."""
+        """What became of the frames of every camera that delivered any, all of the same moment; none of one that went.
+
+        Those of a camera that comes back go on from where they were.
+        """
         with self._changed:
             return {
                 camera: FrameCounts(
                     tally.captured, tally.looked_at, tally.dropped, tally.withheld, int(camera in self._frames)
                 )
                 for camera, tally in self._tallies.items()
+                if camera not in self._gone
             }
 
-    def put(self, frame: Frame, *, lossless: bool = False) -> None:
+    def lane(self, camera: str) -> Lane:
+        """The way in for a new reader of this camera, and the end of the way of the one before.
+
+        Nothing that the one before left, or still leaves, is taken.
+        """
+        with self._changed:
+            self._end_lane(camera)
+            self._gone.discard(camera)
+            self._shut.discard(camera)
+            lane = self._lanes[camera] = Lane(self)
+            return lane
+
+    def remove(self, camera: str) -> None:
+        """The camera is not watched any more."""
+        with self._changed:
+            self._end_lane(camera)
+            self._gone.add(camera)
+
+    def put(self, frame: Frame, *, lossless: bool = False, lane: Lane | None = None) -> None:
         """Leave a frame; a lossless source waits until the one before was taken, others replace it.
 
-        Frames of a camera that is shut are withheld.
+        Frames of a camera that is shut are withheld; those that come by a `lane` that has ended are no more.
         """
         camera = frame.camera
         with self._changed:
             if lossless:
-                self._changed.wait_for(lambda: camera not in self._frames or camera in self._shut or self._closed)
+                self._changed.wait_for(
+                    lambda: camera not in self._frames or camera in self._shut or self._closed or (lane and lane.ended)
+                )
+            if lane and lane.ended:
+                return
             tally = self._tallies[camera]
             tally.captured += 1
             if camera in self._shut:
@@ -146,8 +202,59 @@ class Inbox:
         waiting = self._frames.get(change.camera)
         return waiting is None or waiting.seq >= change.frame_seq
 
+    def _end_lane(self, camera: str) -> None:
+        if lane := self._lanes.pop(camera, None):
+            lane.ended = True
+        self._changes = [change for change in self._changes if change.camera != camera]
+        if self._frames.pop(camera, None) is not None:
+            self._tallies[camera].withheld += 1
+        self._changed.notify_all()
+
     def close(self) -> None:
         """Let lossless readers go on, so that they can end."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+class Lane:
+    """One reader's way into the inbox. Once it has ended, a reader whose driver holds it can say what it likes."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        """Made by `Inbox.lane`."""
+        self._inbox = inbox
+        self.ended = False  # set by the inbox, under its lock
+
+    def put(self, frame: Frame, *, lossless: bool = False) -> None:
+        """As `Inbox.put`."""
+        self._inbox.put(frame, lossless=lossless, lane=self)
+
+    def withhold(self, camera: str) -> None:
+        """As `Inbox.withhold`."""
+        with self._inbox.lock:
+            if not self.ended:
+                self._inbox.withhold(camera)
+
+    def shut(self, camera: str) -> None:
+        """As `Inbox.shut`."""
+        with self._inbox.lock:
+            if not self.ended:
+                self._inbox.shut(camera)
+
+    def admit(self, camera: str) -> None:
+        """As `Inbox.admit`."""
+        with self._inbox.lock:
+            if not self.ended:
+                self._inbox.admit(camera)
+
+    def report(self, change: CameraChange) -> None:
+        """As `Inbox.report`."""
+        with self._inbox.lock:
+            if not self.ended:
+                self._inbox.report(change)
+
+    def fail(self, error: BaseException) -> None:
+        """As `Inbox.fail`."""
+        with self._inbox.lock:
+            if not self.ended:
+                self._inbox.fail(error)

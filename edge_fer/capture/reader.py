@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from edge_fer.capture.backoff import Backoff, Pacer
-from edge_fer.capture.inbox import CameraChange, Inbox
+from edge_fer.capture.inbox import CameraChange, Entrance
 from edge_fer.capture.open import open_source
 from edge_fer.capture.picture_check import PictureSampler
 from edge_fer.capture.source import Picture, Source
@@ -43,15 +43,19 @@ class CameraReader(threading.Thread):
         self,
         camera: str,
         uri: CameraUri,
-        inbox: Inbox,
+        inbox: Entrance,
         settings: WatchSettings | None = None,
         *,
         open: Callable[[CameraUri], Source] = open_source,  # noqa: A002 - what it does, by its name
         backoff: Backoff | None = None,
+        after_ns: int | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Opens nothing; `open`, `backoff` and the two clocks are for tests."""
+        """Opens nothing. The timeline of a clip goes on from `after_ns`, where another reader was before.
+
+        `open`, `backoff` and the two clocks are for tests.
+        """
         # A driver's read may never return: such a thread must not keep the process alive.
         super().__init__(name=f"camera-{camera}", daemon=True)
         settings = settings or WatchSettings()
@@ -65,7 +69,8 @@ class CameraReader(threading.Thread):
         self._source: Source | None = None  # whoever else aborts it
         self._stopping = self._finished = self._hurry = False
         self._seq = 0
-        self._clip_offset_ns = self._last_time_ns = 0
+        self._clip_offset_ns = 0
+        self._last_time_ns = after_ns  # of the newest frame
         self.closed, self.restarts, self.decode_cpu_ns = threading.Event(), 0, 0
         self._may_open = settings.enabled
         if not settings.enabled:
@@ -75,6 +80,11 @@ class CameraReader(threading.Thread):
     def state(self) -> CameraCondition:
         """As last reported."""
         return self._watch.state
+
+    @property
+    def last_time_ns(self) -> int | None:
+        """Of the newest frame on the camera's timeline; None before the first."""
+        return self._last_time_ns
 
     def check(self, now_ns: int | None = None) -> None:
         """Report what takes too long, and break it off; to be called every 0.2 s or so. Never waits."""
@@ -148,7 +158,7 @@ class CameraReader(threading.Thread):
             self._hurry = False
             self._watch.begin(self._clock_ns())
             # The timeline of a clip that is opened again after a pause goes on.
-            self._clip_offset_ns = self._last_time_ns + 1 if self._seq else 0
+            self._clip_offset_ns = 0 if self._last_time_ns is None else self._last_time_ns + 1
             return True
 
     def _end(self, reason: str, *, finished: bool, failed: bool) -> bool:

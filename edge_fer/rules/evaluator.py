@@ -37,6 +37,9 @@ class Evaluator(Protocol):
     def news(self, news: CameraNews) -> None:
         """Take a change of one of its cameras."""
 
+    def forget(self, camera: str) -> None:
+        """The camera is gone from the configuration, after news that it is disabled."""
+
     def holds(self) -> bool:
         """Whether it is found now, so that an alert is due."""
 
@@ -71,6 +74,10 @@ class Timeline:
         """The node's clock shows this."""
         if self._live or not self._offsets:
             self.now_ns = max(self.now_ns, time_ns)
+
+    def forget(self, camera: str) -> None:
+        """The camera is gone; a clip of its name that comes later is laid to where the node is then."""
+        self._offsets.pop(camera, None)
 
     def of_look(self, look: Look) -> int:
         """The time of a look; that of a late one is before now."""

@@ -73,6 +73,11 @@ class ExpressionEvaluator:
             else:
                 self._forget(subject)
 
+    def forget(self, camera: str) -> None:
+        """What its view has shown."""
+        for subject in [subject for subject in self._windows if subject.camera == camera]:
+            self._forget(subject)
+
     def holds(self) -> bool:
         """By any face, or in any view."""
         return bool(self._holds)

@@ -44,6 +44,9 @@ class CameraEvaluator:
         outage.news = news
         outage.sights.append(Sight(news.unix_ns, news.camera, state=news.state))
 
+    def forget(self, camera: str) -> None:
+        """Its outage ended when it was disabled."""
+
     def holds(self) -> bool:
         """Of any camera, for long enough."""
         return any(self._seconds(outage) >= self.threshold for outage in self._outages.values())

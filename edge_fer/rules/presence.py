@@ -59,6 +59,9 @@ class NobodyEvaluator:
             self._looked_ns.pop(news.camera, None)
             self._present.pop(news.camera, None)
 
+    def forget(self, camera: str) -> None:
+        """What it saw ended when it was disabled."""
+
     def holds(self) -> bool:
         """Whether nobody was there for long enough."""
         return self._watched_ns >= self._for_ns
@@ -131,6 +134,9 @@ class FacesEvaluator:
         """A camera that does not see sees no crowd."""
         if news.state != "online":
             self._disperse(news.camera, 0)
+
+    def forget(self, camera: str) -> None:
+        """What it saw ended when it was disabled."""
 
     def holds(self) -> bool:
         """On any camera, for long enough."""

@@ -110,9 +110,21 @@ class FaceFollower:
                 tuple(track for track in lost if track.confirmed),
             )
 
+    def use(self, search: Search, settings: DetectorSettings) -> None:
+        """Search otherwise from the next frame on; all tracks stay."""
+        self._search, self._settings = search, settings
+        self._tracker.lost_after_ms = settings.lost_after_ms
+        if self._size:
+            self._plan = search.plan(*self._size)
+        self.search_now()
+
+    def search_now(self) -> None:
+        """Search the whole next frame, whatever was searched before."""
+        self._looked_ns = self._searched_ns = None
+
     def drop_all(self) -> list[Track]:
         """End every track and return the confirmed ones; their ids are not used again."""
-        self._looked_ns = self._searched_ns = None
+        self.search_now()
         return [track for track in self._tracker.drop_all() if track.confirmed]
 
     def _take_size(self, frame: Frame) -> list[Track]:

@@ -21,6 +21,10 @@ class Turns:
             self._last[number] = self._given
         return set(chosen)
 
+    def allow(self, most: int) -> None:
+        """A frame has time for so many from now on."""
+        self._most = most
+
     def forget(self, ids: Collection[int]) -> None:
         """These tracks have ended."""
         for number in ids:

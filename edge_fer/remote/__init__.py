@@ -1,0 +1,1 @@
+"""Orders from outside while the daemon runs: commands over MQTT, and reading the configuration again."""
