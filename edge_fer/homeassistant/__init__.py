@@ -1,0 +1,1 @@
+"""Home Assistant: the node announces itself, and takes back what is gone."""
