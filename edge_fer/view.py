@@ -10,30 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from edge_fer.colours import COLOURS, STATE_COLOURS
 from edge_fer.events import Message
-from edge_fer.labels import UNCERTAIN
 from edge_fer.pipeline import CameraView, Pipeline, TrackView
 
-COLOURS = {
-    "neutral": "white",
-    "happiness": "green",
-    "surprise": "yellow",
-    "sadness": "blue",
-    "anger": "red",
-    "disgust": "magenta",
-    "fear": "cyan",
-    "contempt": "bright_magenta",
-    UNCERTAIN: "bright_black",
-}
-STATE_COLOURS = {
-    "online": "green",
-    "connecting": "yellow",
-    "stalled": "red",
-    "frozen": "red",
-    "dark": "yellow",
-    "offline": "red",
-    "disabled": "bright_black",
-}
 BAR_CELLS = 24
 RATE_WINDOW_S = 2.0
 

@@ -1,0 +1,1 @@
+"""`edge-fer watch`: any number of nodes, as a subscriber sees them."""
