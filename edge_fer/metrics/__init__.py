@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: what the daemon publishes, over HTTP. Off by default, and only then imported."""
