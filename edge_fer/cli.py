@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -17,11 +18,15 @@ from edge_fer.commands.demo import demo
 from edge_fer.commands.pause import pause, resume
 from edge_fer.commands.replay import replay
 from edge_fer.commands.run import run
-from edge_fer.errors import EdgeFerError, UsageError
+from edge_fer.commands.schema import schema
+from edge_fer.commands.watch import watch
+from edge_fer.errors import EdgeFerError, UnavailableError, UsageError
 from edge_fer.privacy import hide_arguments, hide_password
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of what was ended before its work was done, as shells have it; `run` and `demo` end with 0."""
+
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -33,7 +38,7 @@ def cli() -> None:
     """
 
 
-for command in (run, demo, cameras, check_config, pause, resume, replay, bench):
+for command in (run, demo, watch, cameras, check_config, pause, resume, replay, bench, schema):
     cli.add_command(command)
 
 
@@ -63,4 +68,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # click ends so for a reader who left, as in `edge-fer bench | head -1`
         return 0
+    except OSError as err:
+        if err.errno not in _DISK_IS_FULL:
+            raise
+        click.echo(f"edge-fer: the output cannot be written ({err.strerror})", err=True)
+        return UnavailableError.exit_code
     return code if isinstance(code, int) else 0  # of a command that ended with Exit; others return nothing

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import re
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,11 +14,17 @@ from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.capture.watch import WatchSettings
 from edge_fer.classify import NetworkName, Prior, check_prior
 from edge_fer.decide import DecideSettings
+from edge_fer.envelope import EnvelopeKind
 from edge_fer.errors import ConfigError
 from edge_fer.health.selftest import SELF_TEST_CAMERA, SelfTestSettings
-from edge_fer.login import parse_broker_url, tls_context
+from edge_fer.homeassistant.settings import HomeAssistantSettings
+from edge_fer.identity import default_node
+from edge_fer.login import TlsFiles, parse_broker_url, tls_context
+from edge_fer.metrics.settings import MetricsSettings
+from edge_fer.outbox.settings import OutboxSettings
 from edge_fer.privacy import hide_password
 from edge_fer.quality import QualitySettings
+from edge_fer.remote.settings import CommandSettings
 from edge_fer.rules.settings import RuleTable, check_cameras, explain_rule
 from edge_fer.tflite import PrecisionChoice, RuntimeChoice
 from edge_fer.toml import Settings, read_toml
@@ -47,15 +51,40 @@ class BrokerSettings(Settings):
     """`[broker]`: where events go."""
 
     url: str
-    """mqtt://user@host:1883, or mqtts:// for TLS. The password stands in password_file or EDGE_FER_MQTT_PASSWORD."""
+    """mqtt://user@host:1883, mqtts:// for TLS, or ws:// and wss://user@host:port/path for WebSockets; no password."""
+
+    user_file: Annotated[Path, Field(strict=False)] | None = None
+    """Holds the user name, where the URL has none; $CREDENTIALS_DIRECTORY/mqtt-user goes first."""
 
     password_file: Annotated[Path, Field(strict=False)] | None = None
+    """Read at each connect. EDGE_FER_MQTT_PASSWORD and $CREDENTIALS_DIRECTORY/mqtt-password go first."""
+
     ca_file: Annotated[Path, Field(strict=False)] | None = None
     """Certificate authority of the broker; the system's own without it."""
 
+    cert_file: Annotated[Path, Field(strict=False)] | None = None
+    """Certificate of this node, for a broker that wants one; PEM."""
+
+    key_file: Annotated[Path, Field(strict=False)] | None = None
+    """Its private key, not encrypted; in cert_file without it."""
+
+    envelope: EnvelopeKind = "plain"
+    """cloudevents: events go out in a CloudEvents envelope; states and telemetry stay as they are."""
+
+    keepalive_s: int = Field(default=30, ge=5, le=600)
+    """The broker tells that this node is gone after one and a half times this long."""
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """The files about TLS."""
+        return TlsFiles(self.ca_file, self.cert_file, self.key_file)
+
     @model_validator(mode="after")
     def _makes_sense(self) -> BrokerSettings:
-        tls_context(parse_broker_url(self.url), self.ca_file)
+        address = parse_broker_url(self.url)
+        tls_context(address, self.tls_files)
+        if address.user and self.user_file:
+            raise ConfigError(f"broker.user_file: {address} names a user already; one of them is right")
         return self
 
 
@@ -91,6 +120,7 @@ class Config(Settings):
 
     camera: dict[Id, CameraSettings] = Field(min_length=1)
     broker: BrokerSettings | None = None
+    outbox: OutboxSettings = OutboxSettings()
     model: ModelSettings = ModelSettings()
     detector: DetectorSettings = DetectorSettings()
     quality: QualitySettings = QualitySettings()
@@ -99,6 +129,11 @@ class Config(Settings):
     """Alerts; without any, none is raised."""
 
     self_test: SelfTestSettings = SelfTestSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    """Metrics for Prometheus; off without a port."""
+
+    commands: CommandSettings = CommandSettings()
     state_dir: Annotated[Path, Field(strict=False)] | None = None
     """What a restart must not forget; by default what systemd gives, else ~/.local/state/edge-fer/<node>."""
 
@@ -138,11 +173,6 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
         raise ConfigError("\n".join(f"{where}: {explain_error(error)}" for error in err.errors())) from err
 
 
-def default_node() -> str:
-    """The host's name, as far as it may stand in a topic."""
-    return re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:63] or "node"
-
-
 def explain_error(error: Mapping[str, Any]) -> str:
     """One pydantic error as `key: what was found, what would be right`."""
     if about_rule := explain_rule(error):
@@ -160,7 +190,10 @@ def explain_error(error: Mapping[str, Any]) -> str:
         return f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
     found = hide_password(repr(error["input"]))
     if error["type"] == "string_pattern_mismatch":
-        return f"{key}: found {found}; use 1 to 63 lower case letters, digits and hyphens"
+        right = "1 to 63 lower case letters, digits and hyphens"
+        if key == "homeassistant.prefix":
+            right = "letters, digits, _ and -, in parts divided by /"
+        return f"{key}: found {found}; use {right}"
     return f"{key}: found {found}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
@@ -169,10 +202,14 @@ def _known_keys(tables: list[str]) -> list[str]:
     places: dict[str, type[BaseModel]] = {
         "camera": CameraSettings,
         "broker": BrokerSettings,
+        "outbox": OutboxSettings,
         "model": ModelSettings,
         "detector": DetectorSettings,
         "quality": QualitySettings,
         "decide": DecideSettings,
         "self_test": SelfTestSettings,
+        "homeassistant": HomeAssistantSettings,
+        "metrics": MetricsSettings,
+        "commands": CommandSettings,
     }
     return sorted((places[tables[0]] if tables else Config).model_fields)

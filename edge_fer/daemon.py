@@ -6,21 +6,33 @@ import itertools
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
-from edge_fer.capture.inbox import CameraChange, Inbox
+from edge_fer.attendance import Attendance
+from edge_fer.capture.inbox import Inbox
 from edge_fer.capture.reader import CameraReader
+from edge_fer.capture.readers import CameraReaders
 from edge_fer.capture.uri import parse_camera_uri
+from edge_fer.clock import SyncWatch
 from edge_fer.config import Config
-from edge_fer.errors import CameraError, UnavailableError
-from edge_fer.events import Payload, Publisher, message
+from edge_fer.errors import UnavailableError
+from edge_fer.events import CameraCondition, NodeInfo, Payload, Publisher, message
 from edge_fer.health.monitor import HealthMonitor
 from edge_fer.health.selftest import SelfTester
+from edge_fer.homeassistant.presence import HomeAssistant
 from edge_fer.judge import Judge
-from edge_fer.loaded import Models, with_card_threshold
-from edge_fer.mqtt import MqttPublisher
+from edge_fer.loaded import Models, node_info, with_card_threshold
+from edge_fer.mqtt.incoming import Handler
+from edge_fer.mqtt.publisher import MqttPublisher
+from edge_fer.outbox.outbox import Outbox
 from edge_fer.perceive import Perception
 from edge_fer.pipeline import Pipeline
+from edge_fer.remote.commands import Remote
+from edge_fer.remote.queue import CommandQueue
+from edge_fer.remote.reload import ConfigSource, Hangup, NewConfig, Reloader
+from edge_fer.remote.replies import Replies
 from edge_fer.scores.record import ScoreRecorder
 from edge_fer.telemetry import ThroughputMeter
 from edge_fer.tracking.follow import FaceFollower
@@ -34,6 +46,9 @@ TURN_TIMEOUT_S = 0.2
 READER_STOP_S = 0.3
 """With the broker's second well under the 2 s in which the daemon ends: a camera may hang in its driver."""
 
+ERRAND_STOP_S = 0.2
+"""For a pause that is being written, and once more for a configuration that is being read."""
+
 DELIVER_S = 10.0
 """How long the end of all clips waits for a broker to take the last events; a request to stop does not wait."""
 
@@ -44,17 +59,35 @@ class Outputs:
 
     publisher: Publisher
     mqtt: MqttPublisher | None = None  # the part of it that may be late
+    outbox: Outbox | None = None  # what waits for it
+    presence: HomeAssistant | None = None
     memory: Memory | None = None
     recorder: ScoreRecorder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """How somebody may change the daemon while it runs; by default nobody may."""
+
+    source: ConfigSource | None = None  # of the configuration, to read it again
+    hangup: Hangup = field(default_factory=Hangup)
+    queue: CommandQueue | None = None
+    on_reload: Callable[[Literal["start", "end"]], None] = lambda _phase: None
+    on_applied: Callable[[Config, NodeInfo], None] = lambda _config, _info: None
+    """Called in the main thread with the configuration that runs from now on, and what `info` tells of it."""
 
 
 class Daemon:
     """Readers, pipeline and upkeep around one publisher."""
 
-    def __init__(self, config: Config, models: Models, outputs: Outputs, boot_id: str) -> None:
+    def __init__(
+        self, config: Config, models: Models, outputs: Outputs, boot_id: str, orders: Orders | None = None
+    ) -> None:
         """Nothing is opened yet."""
         self._outputs, self._boot_id, self._node = outputs, boot_id, config.node
         uris = {name: parse_camera_uri(camera.uri) for name, camera in config.camera.items()}
+        self._config, self._on_applied = config, (orders or Orders()).on_applied
+        self._clock_synced = SyncWatch()
         self.inbox = Inbox()
         self._number = itertools.count(1).__next__
         self.pipeline = Pipeline(
@@ -70,16 +103,39 @@ class Daemon:
             inbox=self.inbox,
             publisher=outputs.publisher,
             on_observation=[outputs.recorder.put] if outputs.recorder else [],
-            on_event=[outputs.memory.journal.note] if outputs.memory else [],
+            clock_synced=self._clock_synced,
         )
-        self.readers = [CameraReader(name, uri, self.inbox, config.camera[name]) for name, uri in uris.items()]
-        self._upkeep = self._make_upkeep(config, models)
+        self._readers = CameraReaders(config.camera, self.inbox)
+        self._tester = SelfTester(
+            models.search.main, models.reader, boot_id=boot_id, period_s=config.self_test.period_s
+        )
+        self._meter = ThroughputMeter(config.telemetry_s)
+        self._upkeep = self._make_upkeep(config)
+        self._remote = self._make_remote(config, models, orders or Orders())
+        self._upkeep.also(self._obey)
+        self._subscriptions = orders.queue.subscriptions if orders and orders.queue else {}
         # A stream's server may start later than this; a device or a file that is not there is a mistake.
-        self._expected = {name for name, uri in uris.items() if uri.scheme != "url" and config.camera[name].enabled}
-        self._unopened = set(self._expected)
-        self._running = set(uris)
-        self._reasons: dict[str, str] = {}
-        self._ever_online = len(self._expected) < len(uris)
+        expected = {name for name, uri in uris.items() if uri.scheme != "url" and config.camera[name].enabled}
+        self._attendance = Attendance(uris, expected)
+
+    @property
+    def readers(self) -> list[CameraReader]:
+        """Of all cameras, in the order of the configuration."""
+        return self._readers.all
+
+    @property
+    def subscriptions(self) -> Mapping[str, Handler]:
+        """Topic filter -> handler of what this daemon wants to hear."""
+        return self._subscriptions
+
+    @property
+    def conditions(self) -> dict[str, CameraCondition]:
+        """State of each camera, in the order of the configuration."""
+        return {name: self.pipeline.views[name].state for name in self._config.camera}
+
+    def detect_now(self, cameras: Sequence[str]) -> None:
+        """Search the whole next frame of these cameras."""
+        self.pipeline.detect_now(cameras)
 
     def run(self, stop: threading.Event, seconds: float | None = None) -> None:
         """Work until `stop`, for some seconds, or to the end of all clips; then end all tracks.
@@ -90,44 +146,110 @@ class Daemon:
         until_s = None if seconds is None else time.monotonic() + seconds
         self._start()
         try:
-            while self._running and not stop.is_set() and (until_s is None or time.monotonic() < until_s):
+            while self._attendance.any_left and not stop.is_set() and (until_s is None or time.monotonic() < until_s):
                 if change := self.pipeline.turn(TURN_TIMEOUT_S):
-                    self._note(change)
+                    self._attendance.note(change)
                 self._upkeep.turn()
                 self._check_threads()
         finally:
-            for reader in self.readers:
-                reader.stop()
+            self._readers.stop()
             self.inbox.close()
             self.pipeline.stop()
-        if not self._running:
+        if not self._attendance.any_left:
             self._deliver(stop)
 
     def close(self) -> None:
         """Wait a little for the readers, which give their cameras back; one that hangs ends with the process."""
-        until_s = time.monotonic() + READER_STOP_S
-        for reader in self.readers:
-            if reader.ident is not None:
-                reader.join(max(0.0, until_s - time.monotonic()))
+        self._readers.close(READER_STOP_S)
+        self._remote.close(ERRAND_STOP_S)
 
-    def _make_upkeep(self, config: Config, models: Models) -> Upkeep:
-        def publish(payload: Payload) -> None:
-            self._outputs.publisher.publish(message(payload, config.node))
+    def _publish(self, payload: Payload) -> None:
+        self._outputs.publisher.publish(message(payload, self._node))
 
-        period_s = config.self_test.period_s
+    def _make_upkeep(self, config: Config) -> Upkeep:
         return Upkeep(
             self.readers,
             self.inbox,
-            publish,
+            self._publish,
             health=HealthMonitor(boot_id=self._boot_id, started_ns=time.monotonic_ns()),
-            tester=SelfTester(models.search.main, models.reader, boot_id=self._boot_id, period_s=period_s),
-            outbox_patience_s=2 * period_s,
-            meter=ThroughputMeter(config.telemetry_s),
+            tester=self._tester,
+            outbox_patience_s=_outbox_patience_s(config),
+            meter=self._meter,
             latency=self.pipeline.latency,
             mqtt=self._outputs.mqtt,
+            outbox=self._outputs.outbox,
+            clock_synced=self._clock_synced,
             memory=self._outputs.memory,
             recorder=self._outputs.recorder,
         )
+
+    def _make_remote(self, config: Config, models: Models, orders: Orders) -> Remote:
+        outputs = self._outputs
+        reloader = Reloader(
+            orders.source,
+            config,
+            models,
+            self._apply,
+            recording=outputs.recorder is not None,
+            on_reload=orders.on_reload,
+        )
+        return Remote(
+            self,
+            reloader,
+            queue=orders.queue,
+            replies=Replies(outputs.publisher.publish, node=config.node, boot_id=self._boot_id),
+            pause_folder=outputs.memory.folder.path if outputs.memory else None,
+            hangup=orders.hangup,
+        )
+
+    def _obey(self) -> Mapping[str, str]:
+        """Between two turns: what others ask for."""
+        self._readers.turn()
+        self._remote.turn()
+        if self._outputs.presence:
+            self._outputs.presence.turn(time.monotonic_ns())
+        return {"config-error": self._remote.problem, "camera-held": self._readers.problem}
+
+    def _apply(self, new: NewConfig) -> None:
+        """Work by another configuration from the next turn on; cameras and rules that are the same notice nothing."""
+        config, models, changes = new.config, new.models, new.changes
+        if changes.tables:
+            self._use_settings(new)
+        for name in changes.removed:
+            self._readers.remove(name)
+            self.pipeline.remove(name)
+            self._attendance.forget(name)
+        for name in changes.restarted:
+            self._readers.replace(name, config.camera[name])
+            self.pipeline.restart(name)
+        for name in changes.added:
+            self._readers.add(name, config.camera[name])
+            self.pipeline.add(name, lambda: _perception(config, models))
+        self._readers.order(config.camera)
+        # Those without a list of cameras are about others now.
+        if changes.added or changes.removed or self._config.rule != config.rule:
+            self.pipeline.use_rules(config.rule)
+        self._config = config
+        self._upkeep.use(self._readers.all, self._readers.still_open, outbox_patience_s=_outbox_patience_s(config))
+        for name in (*changes.restarted, *changes.added):
+            self._attendance.add(name)
+        self._readers.turn()
+        if str(changes):
+            info = node_info(config, models, self._boot_id)
+            self._publish(info)
+            self._on_applied(config, info)
+
+    def _use_settings(self, new: NewConfig) -> None:
+        config, models = new.config, new.models
+        self.pipeline.use(
+            lambda perception: perception.use(
+                models.search, config.detector, models.reader, config.quality, config.model.max_faces_per_frame
+            ),
+            with_card_threshold(config.decide, models.reader),
+        )
+        if new.changes.networks or "self_test" in new.changes.tables:
+            self._tester.use(models.search.main, models.reader, config.self_test.period_s)
+        self._meter.period_s = config.telemetry_s
 
     def _start(self) -> None:
         """Tell what a restart left open, and only then open cameras that are not paused."""
@@ -137,55 +259,37 @@ class Daemon:
             seq = self._number()
             ends.append(track.end(event_id=f"{self._boot_id}-{seq}", seq=seq, boot_id=self._boot_id))
         self.pipeline.start(time.time_ns(), left_open=ends)
-        if memory:
-            memory.journal.start()
         self._upkeep.start()
-        for reader in self.readers:
-            reader.start()
+        if self._outputs.presence:
+            self._outputs.presence.start()
+        self._readers.turn()
 
     def _check_threads(self) -> None:
-        """A thread that is missing would be missed by nobody else."""
-        memory = self._outputs.memory
+        """A thread that is missing would be missed by nobody else. UnavailableError where this node is another's."""
+        mqtt, memory = self._outputs.mqtt, self._outputs.memory
+        if mqtt and mqtt.fatal:
+            raise UnavailableError(mqtt.fatal)
         for what, part in (
-            ("MQTT client", self._outputs.mqtt),
+            ("MQTT client", mqtt),
             ("recording of scores", self._outputs.recorder),
-            ("journal", memory.journal if memory and not memory.folder.problem else None),
+            ("outbox", memory.store if memory else None),
         ):
             if part and not part.alive:
                 raise RuntimeError(f"the thread of the {what} has crashed; its error stands above")
 
-    def _note(self, change: CameraChange) -> None:
-        """Log a camera's change once, and see whether there is anything left to do."""
-        camera, was = change.camera, self._reasons.get(change.camera)
-        if change.state in ("connecting", "disabled"):
-            self._ever_online = self._ever_online or change.state == "disabled"
-            log.info("camera %s %s: %s", camera, change.state, change.reason)
-            return
-        self._reasons[camera] = change.reason
-        self._unopened.discard(camera)
-        if change.state == "online":
-            self._ever_online = True
-            log.info("camera %s %s", camera, "online" if was is None else "is back")
-            return
-        if change.finished:
-            self._running.discard(camera)
-            if change.failed:
-                raise CameraError(f"camera {camera}: {change.reason}")
-            log.info("camera %s: %s", camera, change.reason)
-            return
-        if not self._ever_online and not self._unopened:
-            raise CameraError("no camera can be opened: " + "; ".join(self._reasons.values()))
-        # A frozen or dark camera still delivers: it is not opened again.
-        again = "" if change.state in ("frozen", "dark") else "; trying again until it is back"
-        log.warning("camera %s %s: %s%s", camera, change.state, change.reason, again)
-
     def _deliver(self, stop: threading.Event) -> None:
         """Nobody asked to stop, so the broker gets time to take what is left."""
         mqtt, until_s = self._outputs.mqtt, time.monotonic() + DELIVER_S
-        while mqtt and mqtt.pending and time.monotonic() < until_s and not stop.wait(0.02):
-            pass
+        while mqtt and mqtt.pending and time.monotonic() < until_s and not stop.is_set():
+            self._check_threads()
+            time.sleep(0.02)  # not stop.wait(): a signal that sets it would meet its lock in this very thread
         if mqtt and mqtt.pending and not stop.is_set():
             raise UnavailableError(f"the broker did not take {mqtt.pending} events within {DELIVER_S:.0f} s")
+
+
+def _outbox_patience_s(config: Config) -> float:
+    """Two periods of the self-test, each of which leaves something to be acknowledged."""
+    return 2.0 * config.self_test.period_s
 
 
 def _perception(config: Config, models: Models) -> Perception:

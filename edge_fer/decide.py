@@ -105,6 +105,14 @@ class ExpressionDecision:
         self._candidate: str | None = None
         self._candidate_ns = first_ns
 
+    def use(self, settings: DecideSettings) -> None:
+        """Decide by other settings from the next reading on; another `baseline_s` is learned anew."""
+        if settings.baseline_s != self._settings.baseline_s:
+            self._baseline = Baseline(settings.baseline_s) if settings.baseline_s else None
+        self._settings = settings
+        self._min_confidence = EVEN_ODDS if settings.min_confidence is None else settings.min_confidence
+        self._hold_ns = settings.hold_ms * 1_000_000
+
     @property
     def reading(self) -> Reading:
         """The expression as last told, with the newest smoothed scores."""

@@ -11,7 +11,7 @@ from edge_fer.events import BoxPx, EndReason, EventType, ExpressionEvent, rfc333
 from edge_fer.frame import Box
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.look import SCORE_DIGITS, FaceLook, Look
-from edge_fer.quality import Quality
+from edge_fer.readability import Quality
 
 
 class Seen(NamedTuple):
@@ -39,6 +39,12 @@ class CameraDecisions:
         self._settings, self._boot_id, self._number = settings, boot_id, number
         self._people: dict[int, _Person] = {}  # by track, longest in view first
         self._last: Look | None = None
+
+    def use(self, settings: DecideSettings) -> None:
+        """Decide by other settings from now on, for the faces in view too."""
+        self._settings = settings
+        for person in self._people.values():
+            person.decision.use(settings)
 
     def take(self, look: Look) -> list[ExpressionEvent]:
         """The events of this look, in order; a refused face counts as seen."""

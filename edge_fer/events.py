@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal, Protocol
 
 from edge_fer.channels import (
     ALERT,
+    ALERT_EVENTS,
     CAMERA_EVENTS,
     CAMERA_STATE,
     CAMERA_STATUS,
+    CLAIM,
     HEALTH,
     INFO,
     PRIVACY,
+    REPLY,
     SELF_TEST,
     THROUGHPUT,
     Channel,
+    Kept,
     topic,
 )
-from edge_fer.quality import Quality
+from edge_fer.readability import Quality
 
 SCHEMA_VERSION = 1
 
@@ -60,7 +64,7 @@ class ExpressionEvent:
     duration_ms: int  # since the start of this track
     occurred_at: str  # capture of the frame that decided it
     clip_ms: int | None = None  # position in a clip; null for a live camera
-    reason: str = ""  # of an end: see EndReason
+    reason: str = ""  # why it ended; "" of a start or an update
     published_at: str = ""  # filled when it is handed to the broker
     replayed: bool = False  # true: it waited for the broker, so it is history and not the present
     schema_version: int = SCHEMA_VERSION
@@ -71,6 +75,7 @@ class ExpressionEvent:
     quality: Quality | None = None  # of the face in the frame that decided it
     frame_age_ms: int = 0  # from the capture of that frame to the decision
     track_boot_id: str = ""  # of an end with reason "restart": boot_id of the start that it belongs to
+    clock_synced: bool | None = None  # whether the node's clock was set by a time server; null: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,11 @@ class Alert:
     text: str = ""  # what the configuration says to people about it
     boot_id: str = ""
     schema_version: int = SCHEMA_VERSION
+    id: str = ""  # boot id, "alert" and seq; "" of the state that a rule begins with
+    seq: int = 0  # one more for each alert raised or cleared by this node and boot, so a gap is a loss
+    published_at: str = ""  # in the history: when it was handed to the broker
+    replayed: bool = False  # in the history: it waited for the broker
+    clock_synced: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +163,10 @@ class Health:
     occurred_at: str
     boot_id: str
     schema_version: int = SCHEMA_VERSION
+    outbox_bytes: int = 0
+    outbox_oldest_s: float = 0.0  # age of the oldest event that waits
+    telemetry_lost: int = 0  # samples since the start that no broker was there for
+    clock_synced: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +176,7 @@ class Privacy:
     paused: bool
     cameras: list[str]  # paused; each is closed when this is published
     until: str | None
-    by: str  # who asked: "command line"
+    by: str  # who asked: "command line", "mqtt", or "damaged file"
     since: str
     schema_version: int = SCHEMA_VERSION
 
@@ -182,6 +196,7 @@ class SelfTest:
     published_at: str = ""
     replayed: bool = False
     schema_version: int = SCHEMA_VERSION
+    clock_synced: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,9 +258,45 @@ class Throughput:
     schema_version: int = SCHEMA_VERSION
 
 
-Payload = ExpressionEvent | CameraStatus | CameraState | Alert | Health | Privacy | SelfTest | NodeInfo | Throughput
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What became of a command."""
 
-_CHANNEL_OF: dict[type, Channel] = {
+    command: str
+    ok: bool
+    message: str  # for people: what was done, or what is wrong
+    id: str | None  # of the request, if it gave one
+    occurred_at: str
+    boot_id: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A daemon says that this node is its own; another one that holds it objects with its own claim."""
+
+    boot_id: str
+    uptime_s: float  # the older one keeps the name
+    host: str
+    schema_version: int = SCHEMA_VERSION
+    rejects: str = ""  # boot id of the other one, which must leave
+
+
+Payload = (
+    ExpressionEvent
+    | CameraStatus
+    | CameraState
+    | Alert
+    | Health
+    | Privacy
+    | SelfTest
+    | NodeInfo
+    | Throughput
+    | Reply
+    | Claim
+)
+
+CHANNEL_OF: dict[type, Channel] = {
     ExpressionEvent: CAMERA_EVENTS,
     CameraStatus: CAMERA_STATUS,
     CameraState: CAMERA_STATE,
@@ -255,7 +306,10 @@ _CHANNEL_OF: dict[type, Channel] = {
     SelfTest: SELF_TEST,
     NodeInfo: INFO,
     Throughput: THROUGHPUT,
+    Reply: REPLY,
+    Claim: CLAIM,
 }
+"""Where each payload goes; an alert also goes to its history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,24 +320,31 @@ class Message:
     qos: int
     retain: bool
     body: Mapping[str, Any]
+    kept: Kept = "live"
+    expiry_s: int | None = None
+    correlation: bytes | None = None  # of MQTT 5, in an answer
+    clears: bool = False  # takes back what is retained on its topic
+    content_type: str | None = None  # of MQTT 5; null: plain JSON, as the schemas have it
 
     @property
     def is_event(self) -> bool:
         """Whether it must arrive even if the broker is away now; states and samples are only worth their newest."""
-        return self.qos > 0 and not self.retain
+        return self.kept == "every"
 
     @property
     def tells_expression(self) -> bool:
         """Whether it is an event of a camera, and not of the node."""
-        return self.topic.endswith("/events")
+        return self.topic.endswith("/events") and "/camera/" in self.topic
 
     def to_json(self) -> bytes:
-        """Compact UTF-8 JSON, keys in the order of the type."""
+        """Compact UTF-8 JSON, keys in the order of the type; empty where it takes back what is retained."""
+        if self.clears:
+            return b""
         return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
 
     def sent(self, at: str, *, replayed: bool) -> Message:
         """The event as it goes out: with its time of publishing, and marked if it had to wait."""
-        return Message(self.topic, self.qos, self.retain, {**self.body, "published_at": at, "replayed": replayed})
+        return replace(self, body={**self.body, "published_at": at, "replayed": replayed})
 
 
 class Publisher(Protocol):
@@ -294,9 +355,23 @@ class Publisher(Protocol):
 
 
 def message(payload: Payload, node: str, part: str = "") -> Message:
-    """The payload addressed to its channel; `part` is the camera or the rule that it is about."""
-    channel = _CHANNEL_OF[type(payload)]
-    return Message(topic(channel, node, part), channel.qos, channel.retain, asdict(payload))
+    """The payload addressed to its channel; `part` is the camera, the rule or the command that it is about."""
+    return addressed(CHANNEL_OF[type(payload)], asdict(payload), node, part)
+
+
+def alert_history(alert: Alert, node: str) -> Message:
+    """The alert as an event, to be delivered even if it is over by then."""
+    return addressed(ALERT_EVENTS, asdict(alert), node, alert.rule)
+
+
+def cleared(channel: Channel, node: str, part: str = "") -> Message:
+    """Takes back what is retained on a channel's topic."""
+    return replace(addressed(channel, {}, node, part), clears=True)
+
+
+def addressed(channel: Channel, body: Mapping[str, Any], node: str, part: str = "") -> Message:
+    """A message on a channel."""
+    return Message(topic(channel, node, part), channel.qos, channel.retain, body, channel.kept, channel.expiry_s)
 
 
 def rfc3339(unix_ns: int) -> str:

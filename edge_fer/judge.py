@@ -21,6 +21,9 @@ TICK_NS = 1_000_000_000
 STOPPED = "stopped"
 """Reason of news that tell the end of the daemon: no fault of the camera."""
 
+RESTARTED = "restarted with other settings"
+"""Reason of news that tell of a camera whose configuration has changed: no fault of it either."""
+
 _SEEING: frozenset[CameraCondition] = frozenset(
     {"online", "connecting"}
 )  # connecting: its first frame says it is there
@@ -46,7 +49,8 @@ class Judge:
         number: Callable[[], int],
     ) -> None:
         """`number` gives the seq of the next event; the rules must have passed `check_cameras`."""
-        self.cameras = {name: CameraDecisions(decide, boot_id=boot_id, number=number) for name in cameras}
+        self._decide, self._boot_id, self._number = decide, boot_id, number
+        self.cameras = {name: self._decisions() for name in cameras}
         self.rules = RuleEngine(rules, cameras, boot_id)
         self._states: dict[str, CameraState] = {}  # as last told
         self._blind: dict[str, CameraCondition] = {}
@@ -67,9 +71,36 @@ class Judge:
             return _alerts(self.rules.tick(seen))
         return _alerts(self.rules.clear_all(seen.reason, seen.unix_ns))
 
+    def use(self, decide: DecideSettings) -> None:
+        """Decide by other settings from now on, about the faces in view too."""
+        self._decide = decide
+        for decisions in self.cameras.values():
+            decisions.use(decide)
+
+    def use_rules(self, rules: Mapping[str, Rule], unix_ns: int) -> tuple[list[Judged], list[str]]:
+        """Evaluate these rules; what follows, and the names of those that are no more."""
+        change = self.rules.use(rules, list(self.cameras), unix_ns)
+        return _alerts(change.alerts), change.removed
+
+    def add(self, camera: str, unix_ns: int) -> list[Judged]:
+        """Decide for another camera too; rules without a list of cameras include it after `use_rules`."""
+        self.cameras[camera] = self._decisions()
+        return self._unknown(camera, rfc3339(unix_ns))
+
+    def remove(self, camera: str, time_ns: int, unix_ns: int) -> list[Judged]:
+        """The camera is not watched any more: the ends of its tracks, reason "stopped", and what follows for rules."""
+        ends = [Judged(event, camera) for event in self.cameras.pop(camera).end_all("stopped")]
+        self._states.pop(camera, None)
+        self._blind.pop(camera, None)
+        news = CameraNews(camera, "disabled", "removed from the configuration", time_ns, unix_ns)
+        return ends + _alerts(self.rules.remove_camera(news))
+
     def readings(self, camera: str) -> dict[int, Reading]:
         """What each face of a camera reads now, by track, for the live view."""
         return self.cameras[camera].readings
+
+    def _decisions(self) -> CameraDecisions:
+        return CameraDecisions(self._decide, boot_id=self._boot_id, number=self._number)
 
     def _look(self, look: Look) -> list[Judged]:
         if look.camera in self._blind:  # what is found in a covered or frozen picture is nobody
@@ -132,4 +163,4 @@ def _alerts(alerts: Sequence[Alert]) -> list[Judged]:
 def _end_reason(news: CameraNews) -> EndReason:
     if news.state == "disabled":
         return "paused"
-    return "stopped" if news.reason == STOPPED else "camera"
+    return "stopped" if news.reason in (STOPPED, RESTARTED) else "camera"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from edge_fer.events import CameraCondition
 from edge_fer.frame import Box
-from edge_fer.quality import Quality
+from edge_fer.readability import Quality
 
 SCORE_DIGITS = 4
 """Digits of a probability that decisions see and recordings keep."""

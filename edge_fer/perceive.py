@@ -13,8 +13,10 @@ import numpy.typing as npt
 from edge_fer.align import crop_face
 from edge_fer.frame import Frame
 from edge_fer.look import FaceLook, Look
-from edge_fer.quality import Quality, QualitySettings, assess
-from edge_fer.tracking.follow import FaceFollower
+from edge_fer.quality import QualitySettings, assess
+from edge_fer.readability import Quality
+from edge_fer.tracking.follow import FaceFollower, Search
+from edge_fer.tracking.search import DetectorSettings
 from edge_fer.tracking.turns import Turns
 
 PerceptionStage = Literal["detect", "align", "classify", "track and decide"]
@@ -72,6 +74,23 @@ class Perception:
             lost=lost,
             waiting=tuple(number for number in seen_ids if number not in chosen),
         )
+
+    def use(
+        self,
+        search: Search,
+        detector: DetectorSettings,
+        reader: Reader,
+        quality: QualitySettings,
+        max_faces_per_frame: int,
+    ) -> None:
+        """Look with other networks or settings from the next frame on; all tracks stay."""
+        self._follower.use(search, detector)
+        self._reader, self._quality = reader, quality
+        self._turns.allow(max_faces_per_frame)
+
+    def detect_now(self) -> None:
+        """Search the whole next frame for faces."""
+        self._follower.search_now()
 
     def forget(self) -> None:
         """The camera has looked away: whoever is there when it looks again is somebody new."""

@@ -6,16 +6,29 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edge_fer.capture.inbox import CameraChange, Inbox
-from edge_fer.decide import Reading
-from edge_fer.events import Alert, CameraCondition, CameraStatus, ExpressionEvent, Payload, Publisher, message, rfc3339
+from edge_fer.channels import ALERT, CAMERA_STATE, CAMERA_STATUS
+from edge_fer.decide import DecideSettings, Reading
+from edge_fer.events import (
+    Alert,
+    CameraCondition,
+    CameraStatus,
+    ExpressionEvent,
+    Payload,
+    Publisher,
+    alert_history,
+    cleared,
+    message,
+    rfc3339,
+)
 from edge_fer.frame import Frame
-from edge_fer.judge import Judge, Judged, Ticker
+from edge_fer.judge import RESTARTED, Judge, Judged, Ticker
 from edge_fer.look import CameraNews, Observation, Stop
 from edge_fer.perceive import Perception, PerceptionStage
+from edge_fer.rules.settings import Rule
 from edge_fer.telemetry import LatencyMeter
 
 log = logging.getLogger(__name__)
@@ -57,9 +70,15 @@ class Pipeline:
         publisher: Publisher,
         on_observation: Sequence[Callable[[Observation], None]] = (),
         on_event: Sequence[Callable[[ExpressionEvent], None]] = (),
+        clock_synced: Callable[[], bool | None] = lambda: None,
     ) -> None:
-        """`perceptions` by camera; what is observed and told is also handed to those who listen, in this thread."""
-        self._perceptions, self._judge = perceptions, judge
+        """`perceptions` by camera, of which there may be more later.
+
+        What is observed and told is also handed to those who listen, in this thread.
+        """
+        self._clock_synced = clock_synced
+        # One of a camera that was removed stays, so that the numbers of its tracks are never given again.
+        self._perceptions, self._judge = dict(perceptions), judge
         self._node, self._inbox, self._publisher = node, inbox, publisher
         self._on_observation, self._on_event = on_observation, on_event
         self._ticker = Ticker()
@@ -85,6 +104,46 @@ class Pipeline:
         if tick := self._ticker.due(time.monotonic_ns(), time.time_ns()):
             self._observe(tick)
         return None if isinstance(item, Frame) else item
+
+    def use(self, change: Callable[[Perception], None], decide: DecideSettings) -> None:
+        """Look and decide otherwise from the next frame on: `change` is called for the perception of every camera."""
+        for perception in self._perceptions.values():
+            change(perception)
+        self._judge.use(decide)
+
+    def use_rules(self, rules: Mapping[str, Rule]) -> None:
+        """Evaluate these rules; of those that are no more, the alerts are taken back."""
+        judged, removed = self._judge.use_rules(rules, time.time_ns())
+        self._tell(judged)
+        for rule in removed:
+            self._publisher.publish(cleared(ALERT, self._node, rule))
+
+    def add(self, camera: str, make: Callable[[], Perception]) -> None:
+        """Watch another camera too."""
+        if camera not in self._perceptions:
+            self._perceptions[camera] = make()
+        unix_ns = time.time_ns()
+        # The live view reads it in a thread of its own.
+        self.views = {**self.views, camera: CameraView("connecting", NOT_OPENED_YET)}
+        self._tell(self._judge.add(camera, unix_ns))
+        self._take_change(CameraChange(camera, "connecting", NOT_OPENED_YET, unix_ns, 0))
+
+    def remove(self, camera: str) -> None:
+        """Watch this camera no more: its tracks end, and what is retained about it is taken back."""
+        self._perceptions[camera].forget()
+        self.views = {name: view for name, view in self.views.items() if name != camera}
+        self._tell(self._judge.remove(camera, time.monotonic_ns(), time.time_ns()))
+        for channel in (CAMERA_STATUS, CAMERA_STATE):
+            self._publisher.publish(cleared(channel, self._node, camera))
+
+    def restart(self, camera: str) -> None:
+        """The camera is opened anew, with other settings: its tracks end."""
+        self._take_change(CameraChange(camera, "connecting", RESTARTED, time.time_ns(), 0))
+
+    def detect_now(self, cameras: Iterable[str]) -> None:
+        """Search the whole next frame of these cameras."""
+        for camera in cameras:
+            self._perceptions[camera].detect_now()
 
     def stop(self, reason: str = "stopped") -> None:
         """End all tracks and alerts, and tell that no camera is watched any more."""
@@ -124,8 +183,15 @@ class Pipeline:
         self._tell(judged)
 
     def _tell(self, judged: Iterable[Judged]) -> None:
-        for payload, part in judged:
+        for decided, part in judged:
+            payload = decided
+            # By the clock of now; a replay cannot know it. The end of an earlier boot's track is by the clock of then.
+            if isinstance(payload, Alert) or (isinstance(payload, ExpressionEvent) and not payload.track_boot_id):
+                payload = replace(payload, clock_synced=self._clock_synced())
             self._send(payload, part)
+            if isinstance(payload, Alert) and payload.id:
+                with self._stage("publish"):
+                    self._publisher.publish(alert_history(payload, self._node))
             if isinstance(payload, ExpressionEvent):
                 self.events += 1
                 for listener in self._on_event:

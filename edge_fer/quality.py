@@ -8,8 +8,6 @@ with little contrast, or tilted by 50 degrees and put upright, it reads as many 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,10 +16,8 @@ from pydantic import Field, model_validator
 
 from edge_fer.align import CENTRE_UP, CROP_PER_BOX
 from edge_fer.frame import Box, Face, Landmarks
+from edge_fer.readability import Quality, Refusal
 from edge_fer.toml import Settings
-
-Refusal = Literal["too-small", "too-dark", "too-bright", "blurred", "turned", "tilted", "cut-off"]
-"""Why a face is not read. It counts as present, and reads "uncertain"."""
 
 NOSE_REACH = 1.66
 """Distance of the eyes over how far the tip of the nose lies before them: 63 mm / 38 mm, of an average adult."""
@@ -75,20 +71,6 @@ class QualitySettings(Settings):
                 "no face would be read"
             )
         return self
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """How well a face can be seen in one frame."""
-
-    size_px: int  # longer side of the face's box
-    brightness: int  # mean grey level of the crop, 0..255
-    sharpness: float  # 0 flat; see `sharpness`
-    yaw_deg: float  # turned to a side, 0 frontal, positive to the viewer's right
-    roll_deg: float  # tilted in the picture, 0 upright, positive clockwise
-    cut_off: float = 0.0  # share of the crop beyond the frame's border, 0..1
-    burnt_out: float = 0.0  # share of the crop that is white, 0..1
-    refusal: Refusal | None = None
 
 
 def assess(

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from edge_fer.config import BrokerSettings, Config
-from edge_fer.daemon import Daemon, Outputs
-from edge_fer.events import Publisher, message
+from edge_fer.daemon import Daemon, Orders, Outputs
+from edge_fer.events import NodeInfo, Publisher, message
+from edge_fer.homeassistant.presence import HomeAssistant
 from edge_fer.loaded import load_models, node_info, with_card_threshold
-from edge_fer.login import parse_broker_url, read_password
-from edge_fer.memory.journal import Journal
+from edge_fer.login import Login, parse_broker_url
 from edge_fer.memory.pause import PauseControl
 from edge_fer.memory.state_folder import StateFolder, state_folder
-from edge_fer.mqtt import MqttPublisher
+from edge_fer.metrics.settings import MetricsSettings
+from edge_fer.mqtt.incoming import Handler
+from edge_fer.mqtt.publisher import MqttPublisher
+from edge_fer.outbox.outbox import Outbox
+from edge_fer.outbox.store import Store
 from edge_fer.publishers import EveryPublisher
+from edge_fer.remote.queue import CommandQueue
+from edge_fer.remote.reload import ConfigSource, Hangup
+from edge_fer.retained import Leftovers
 from edge_fer.scores.record import ScoreRecorder, open_recording, recording_header
 from edge_fer.upkeep import Memory
 
@@ -37,16 +46,26 @@ def running(
     *,
     remember: bool = False,
     record_to: Path | None = None,
+    source: ConfigSource | None = None,
+    hangup: Hangup | None = None,
 ) -> Iterator[Daemon]:
     """A daemon ready to run, connected to its broker if it has one; `offline` is published at the end.
 
-    `remember` keeps open tracks and a pause across restarts, in the state folder; `record_to` records scores.
+    `remember` keeps open tracks and a pause across restarts, in the state folder, and retained topics and Home
+    Assistant in step with the configuration; `record_to` records scores.
+    `source` is where the configuration is read again when a `hangup` was noted or a command asks for it.
     """
     with ExitStack() as stack:
         boot_id = uuid.uuid4().hex[:12]
+        commands = CommandQueue(config.commands, config.node, reserved=[config.homeassistant.prefix])
+        subscriptions: dict[str, Handler] = dict(commands.subscriptions)
         # Wrong settings are found before anything is loaded or connected.
-        mqtt = _mqtt(config.broker, config.node, boot_id, on_broker) if config.broker else None
         memory = _memory(config, boot_id, stack) if remember else None
+        outbox = Outbox(config.outbox, memory.store if memory else None, deliver=config.broker is not None)
+        stack.callback(outbox.stop)
+        mqtt = _mqtt(config.broker, config.node, boot_id, outbox, subscriptions, on_broker) if config.broker else None
+        metrics = _metrics(config.metrics, stack)
+        outbox.start()
         models = load_models(config)
         recorder = None
         if record_to:
@@ -59,23 +78,31 @@ def running(
                 first_seq=1 + (len(memory.left_open) if memory else 0),
             )
             recorder = _recorder(record_to, header, stack)
-        publisher = EveryPublisher([*([mqtt] if mqtt else []), *extra])
-        daemon = Daemon(config, models, Outputs(publisher, mqtt, memory, recorder), boot_id)
+        publisher = EveryPublisher([mqtt or outbox, *metrics, *extra])
+        info = node_info(config, models, boot_id)
+        orders, presence = Orders(source, hangup or Hangup(), commands), None
+        if mqtt and remember:  # what a demonstration shows must not stay, nor take back what the daemon shows
+            presence = HomeAssistant(config, info, mqtt.publish, mqtt.refresh)
+            leftovers = Leftovers(config.node, config.camera, config.rule, mqtt.take_back)
+            mqtt.on_connected = leftovers.opened
+            subscriptions |= {**presence.subscriptions, **leftovers.subscriptions}
+            orders = replace(orders, on_applied=_followers(presence, leftovers))
+        outputs = Outputs(publisher, mqtt, outbox, presence, memory, recorder)
+        daemon = Daemon(config, models, outputs, boot_id, orders)
         stack.callback(daemon.close)
         if mqtt:
             mqtt.start()
             stack.callback(mqtt.stop, BROKER_STOP_S)
-        publisher.publish(message(node_info(config, models, boot_id), config.node))
+        publisher.publish(message(info, config.node))
         yield daemon
 
 
 def _memory(config: Config, boot_id: str, stack: ExitStack) -> Memory:
     folder = StateFolder(state_folder(config.state_dir, config.node))
     stack.callback(folder.close)
-    journal = Journal(None if folder.problem else folder.path)
-    stack.callback(journal.stop)
+    store = None if folder.problem else Store(folder.path)
     pause = PauseControl(folder.path, list(config.camera), node=config.node, boot_id=boot_id)
-    return Memory(folder, journal, pause, tuple(journal.left_open()))
+    return Memory(folder, store, pause, store.left_open if store else ())
 
 
 def _recorder(path: Path, header: Mapping[str, Any], stack: ExitStack) -> ScoreRecorder:
@@ -85,15 +112,75 @@ def _recorder(path: Path, header: Mapping[str, Any], stack: ExitStack) -> ScoreR
     return recorder
 
 
-def _mqtt(settings: BrokerSettings, node: str, boot_id: str, on_change: Callable[[str], None] | None) -> MqttPublisher:
+def _metrics(settings: MetricsSettings, stack: ExitStack) -> list[Publisher]:
+    """Who answers Prometheus, if anybody is to."""
+    if settings.port is None:
+        return []
+    from edge_fer.metrics.collector import Metrics
+    from edge_fer.metrics.server import MetricsServer
+
+    metrics = Metrics()
+    stack.callback(MetricsServer(metrics.registry, settings.host, settings.port).stop)
+    return [metrics]
+
+
+def _followers(presence: HomeAssistant, leftovers: Leftovers) -> Callable[[Config, NodeInfo], None]:
+    """Those at the broker who must hear of another configuration."""
+
+    def follow(config: Config, info: NodeInfo) -> None:
+        leftovers.reload(config.camera, config.rule)
+        presence.reload(config, info)
+
+    return follow
+
+
+def _mqtt(
+    settings: BrokerSettings,
+    node: str,
+    boot_id: str,
+    outbox: Outbox,
+    subscriptions: Mapping[str, Handler],
+    on_change: Callable[[str], None] | None,
+) -> MqttPublisher:
+    address = parse_broker_url(settings.url)
     return MqttPublisher(
-        parse_broker_url(settings.url),
+        address,
         node=node,
         boot_id=boot_id,
-        password=read_password(settings.password_file),
-        ca_file=settings.ca_file,
+        login=Login(address, user_file=settings.user_file, password_file=settings.password_file),
+        tls_files=settings.tls_files,
+        keepalive_s=settings.keepalive_s,
+        outbox=outbox,
+        subscriptions=subscriptions,
+        envelope=settings.envelope,
         on_change=on_change,
     )
+
+
+@contextmanager
+def reload_on_hangup(stop: threading.Event) -> Iterator[Hangup]:
+    """Notes each SIGHUP; sets `stop` where it came because the terminal was closed, which a daemon must not outlive."""
+    hangup, on_terminal = Hangup(), _has_terminal()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if on_terminal and not _has_terminal():
+            stop.set()
+        else:
+            hangup.note()
+
+    before = signal.signal(signal.SIGHUP, handle)
+    try:
+        yield hangup
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class ThroughputMeter:
     """Work done since the last sample."""
 
     def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
+        self.period_s = period_s
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first call starts its measurement
         self._since_s = time.monotonic()
@@ -49,7 +49,7 @@ class ThroughputMeter:
 
     def due(self) -> bool:
         """Whether a period has passed since the last sample."""
-        return time.monotonic() - self._since_s >= self._period_s
+        return time.monotonic() - self._since_s >= self.period_s
 
     def sample(self, counts: Mapping[str, FrameCounts], latency: LatencyMs | None = None) -> Throughput:
         """The sample of the time since the last one; `counts` are totals by camera."""
@@ -65,7 +65,8 @@ class ThroughputMeter:
             for name, count in counts.items()
         }
         self._since_s = now_s
-        self._looked_at = {name: count.looked_at for name, count in counts.items()}
+        # A camera that is removed and comes back goes on counting.
+        self._looked_at.update({name: count.looked_at for name, count in counts.items()})
         return Throughput(
             period_s=round(elapsed_s, 3),
             cameras=cameras,

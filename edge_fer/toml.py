@@ -30,5 +30,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({err.strerror})") from err
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path}: not a text file in UTF-8 ({err.reason} at byte {err.start})") from err
-    except tomllib.TOMLDecodeError as err:
+    except ValueError as err:  # besides those of TOML itself: a number of thousands of digits
         raise ConfigError(f"{path}: not valid TOML ({err})") from err
+    except RecursionError as err:
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from err

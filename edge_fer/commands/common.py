@@ -32,9 +32,12 @@ camera_option = click.option(
 broker_option = click.option(
     "--broker",
     metavar="URL",
-    help="mqtt://USER@HOST:1883, or mqtts:// for TLS; the password comes from EDGE_FER_MQTT_PASSWORD.",
+    help="mqtt://USER@HOST:1883, mqtts:// for TLS, ws:// or wss:// for WebSockets; the password comes from "
+    "EDGE_FER_MQTT_PASSWORD.",
 )
-node_option = click.option("--node", metavar="ID", help="Name of this device in all topics; its host name by default.")
+node_option = click.option(
+    "--node", metavar="ID", help="Name of this device in all topics; by default its host name and 12 digits of its own."
+)
 network_option = click.option(
     "--network", type=click.Choice(["nano_a", "nano_b"]), help="nano_b (faster, the default) or nano_a (more accurate)."
 )

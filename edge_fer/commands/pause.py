@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 node_option = click.option(
-    "--node", metavar="ID", help="The daemon's name, where there is no configuration; by default the host's."
+    "--node", metavar="ID", help="The daemon's name, where there is no configuration; by default this machine's."
 )
 config_option = click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="The daemon's configuration."
@@ -51,7 +51,8 @@ def resume(cameras: tuple[str, ...], config_file: Path | None, node: str | None)
 
 def _daemon(config_file: Path | None, node: str | None) -> tuple[Path, Collection[str] | None]:
     """State folder of the daemon, and its cameras where the configuration tells them."""
-    from edge_fer.config import default_node, load_config
+    from edge_fer.config import load_config
+    from edge_fer.identity import default_node
     from edge_fer.memory.pause_command import find_state_folder
 
     if config_file is None:

@@ -15,6 +15,7 @@ from edge_fer.commands.common import (
     log_to_stderr,
     network_option,
     node_option,
+    overrides,
     seconds_option,
     verbose_option,
 )
@@ -54,9 +55,11 @@ def run(
     if config.broker is None and not print_events:
         raise UsageError("there is nowhere to publish to: give --broker URL, [broker] in the file, or --print")
     from edge_fer.publishers import EventPrinter
-    from edge_fer.service import running, stop_on_signals
+    from edge_fer.remote.reload import ConfigSource
+    from edge_fer.service import reload_on_hangup, running, stop_on_signals
 
-    with stop_on_signals() as stop:
+    source = ConfigSource(config_file, overrides(cameras, broker, node, network))
+    with stop_on_signals() as stop, reload_on_hangup(stop) as hangup:
         printers = [EventPrinter(sys.stdout, stop.set)] if print_events else []
-        with running(config, printers, remember=True, record_to=record_to) as daemon:
+        with running(config, printers, remember=True, record_to=record_to, source=source, hangup=hangup) as daemon:
             daemon.run(stop, seconds)

@@ -18,6 +18,9 @@ PERIOD_S = 60.0
 CHANGE_S = 1.0
 """The least time between two samples: a problem that flickers does not flood."""
 
+TEXT_S = 10.0
+"""The same where only the text of a problem changes: it may hold a count."""
+
 LONGEST_TEXT = 300
 
 
@@ -30,6 +33,10 @@ class Counters:
     camera_restarts: Mapping[str, int] = field(default_factory=dict)
     frames_dropped: Mapping[str, int] = field(default_factory=dict)
     self_test_at: str | None = None
+    outbox_bytes: int = 0
+    outbox_oldest_s: float = 0.0
+    telemetry_lost: int = 0
+    clock_synced: bool | None = None
 
 
 class HealthMonitor:
@@ -41,7 +48,7 @@ class HealthMonitor:
         self._process = psutil.Process()
         self._problems: dict[str, Problem] = {}
         self._sampled_ns: int | None = None
-        self._sampled: frozenset[str] = frozenset()
+        self._sampled: Mapping[str, Problem] = {}
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -68,15 +75,17 @@ class HealthMonitor:
             self.clear(code)
 
     def due(self, now_ns: int) -> bool:
-        """Whether a sample is to be published: one never was, a problem came or went, or a period has passed."""
+        """Whether a sample is to be published: there was none, a problem came, went or changed, a period has passed."""
         if self._sampled_ns is None:
             return True
         elapsed_s = (now_ns - self._sampled_ns) / 1e9
-        return elapsed_s >= PERIOD_S or (elapsed_s >= CHANGE_S and self._problems.keys() != self._sampled)
+        if elapsed_s >= PERIOD_S or (elapsed_s >= TEXT_S and self._problems != self._sampled):
+            return True
+        return elapsed_s >= CHANGE_S and self._problems.keys() != self._sampled.keys()
 
     def sample(self, counters: Counters, now_ns: int) -> Health:
         """What to publish now."""
-        self._sampled_ns, self._sampled = now_ns, frozenset(self._problems)
+        self._sampled_ns, self._sampled = now_ns, dict(self._problems)
         return Health(
             ok=not self._problems,
             problems=list(self._problems.values()),
@@ -90,4 +99,8 @@ class HealthMonitor:
             self_test_at=counters.self_test_at,
             occurred_at=rfc3339(self._unix_ns()),
             boot_id=self._boot_id,
+            outbox_bytes=counters.outbox_bytes,
+            outbox_oldest_s=round(counters.outbox_oldest_s, 1),
+            telemetry_lost=counters.telemetry_lost,
+            clock_synced=counters.clock_synced,
         )

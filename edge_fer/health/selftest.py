@@ -106,6 +106,14 @@ class SelfTester:
         self.passed_at: str | None = None
         """When the last one that passed was."""
 
+    def use(self, detector: Detector, reader: Reader, period_s: float) -> None:
+        """Test these networks from now on, the first time at once."""
+        self._detector, self._reader, self._period_ns = detector, reader, round(period_s * 1e9)
+        self._frame = drawn_frame(*FRAME_PX) if period_s else np.zeros((0, 0, 3), np.uint8)
+        self._first, self._next_ns = None, None
+        if not period_s:
+            self.problem = ""
+
     def run_due(self, now_ns: int) -> SelfTest | None:
         """The result to publish, if a test is due; the first one is due at once. Costs one frame."""
         if not self._period_ns or (self._next_ns is not None and now_ns < self._next_ns):
@@ -169,6 +177,10 @@ class OutboxWatch:
         self._acknowledged = -1
         self._last_ns: int | None = None
         self._stuck_ns = 0  # time with a connection and something to take, since anything was taken
+
+    def use(self, patience_s: float) -> None:
+        """Wait so long from now on."""
+        self._patience_ns = round(patience_s * 1e9)
 
     def problem(self, delivery: Delivery, now_ns: int) -> str:
         """Look at it, once in each turn; "" where all is well, or where there is no connection, which is told itself.

@@ -15,7 +15,7 @@ from edge_fer.events import CameraCondition
 from edge_fer.frame import Box
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.look import CameraNews, FaceLook, Look, Observation, Stop, Tick
-from edge_fer.quality import Quality
+from edge_fer.readability import Quality
 from edge_fer.scores.record import FORMAT, FORMAT_VERSION
 from edge_fer.toml import Settings
 
