@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from edge_fer.capture.open import SAMPLE_CLIP
+
+# The same examples in each run, however slow the machine is: what fails is a change of the code, not a draw of lots.
+settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
+
+# A shell gives what it runs in the background a Ctrl-C that is ignored, and children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_MEDIA = Path(__file__).parents[2] / "shared" / "media"
 

@@ -17,7 +17,7 @@ from edge_fer.frame import Box
 from edge_fer.judge import Judge
 from edge_fer.labels import EXPRESSIONS
 from edge_fer.look import CameraNews, FaceLook, Look, Observation, Stop, Tick
-from edge_fer.quality import Quality
+from edge_fer.readability import Quality
 from edge_fer.rules.settings import Rule, RuleTable
 
 FaceNow = str | None | Mapping[str, float] | Sequence[float]

@@ -16,8 +16,8 @@ from edge_fer.errors import CameraError
 MakeClip = Callable[..., Path]
 
 
-def pictures(uri: str, at_most: int = 1000) -> list[Picture]:
-    source = open_source(parse_camera_uri(uri))
+def pictures(uri: object, at_most: int = 1000) -> list[Picture]:
+    source = open_source(parse_camera_uri(str(uri)))
     try:
         return list(islice(source.pictures(), at_most))
     finally:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_capture import pictures
 
 from edge_fer.capture.attached import parse_rpicam_list
 from edge_fer.capture.open import open_source
-from edge_fer.capture.source import Picture
 from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.errors import CameraError
 
@@ -96,14 +95,6 @@ def gst_launch() -> str:
     if program is None:
         pytest.skip("GStreamer is not installed (apt install gstreamer1.0-tools): csi: NOT tested")
     return program
-
-
-def pictures(uri: str, at_most: int) -> list[Picture]:
-    source = open_source(parse_camera_uri(uri))
-    try:
-        return list(islice(source.pictures(), at_most))
-    finally:
-        source.close()
 
 
 def test_a_csi_camera_of_a_jetson_gives_its_size(gst_launch: str, install: Install) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from test_capture import pictures
 
 from edge_fer.capture.child import Child
 from edge_fer.capture.open import open_source
 from edge_fer.capture.raw import raw_pictures, y4m_pictures
-from edge_fer.capture.source import Picture
 from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.errors import CameraError
 
@@ -37,14 +37,6 @@ def script(tmp_path: Path) -> Script:
         return path
 
     return write
-
-
-def pictures(uri: str, at_most: int = 1000) -> list[Picture]:
-    source = open_source(parse_camera_uri(uri))
-    try:
-        return list(islice(source.pictures(), at_most))
-    finally:
-        source.close()
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 30) -> None:

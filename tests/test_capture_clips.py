@@ -5,15 +5,14 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from test_capture import pictures
 
 from edge_fer.capture.open import open_source
-from edge_fer.capture.source import Picture
 from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.errors import CameraError
 
@@ -35,14 +34,6 @@ def ffmpeg(tmp_path: Path):  # noqa: ANN201 - a function
         return path
 
     return make
-
-
-def pictures(uri: object, at_most: int = 1000) -> list[Picture]:
-    source = open_source(parse_camera_uri(str(uri)))
-    try:
-        return list(islice(source.pictures(), at_most))
-    finally:
-        source.close()
 
 
 def test_a_variable_frame_rate_keeps_each_frames_own_time(ffmpeg) -> None:  # noqa: ANN001

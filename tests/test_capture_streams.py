@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 from streamservers import MjpegServer, free_port
+from test_capture import pictures
 
 from edge_fer.capture.open import open_source
 from edge_fer.capture.program import ChildVideo
 from edge_fer.capture.redirect import Redirect, is_own_connection
 from edge_fer.capture.snapshot import Snapshots, is_snapshot
-from edge_fer.capture.source import Picture
 from edge_fer.capture.stream import FFmpeg, command, explain, ffmpeg_version, find_ffmpeg, playlist
 from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.errors import CameraError
@@ -40,14 +40,6 @@ def ffmpeg() -> str:
     if program is None:
         pytest.skip("ffmpeg is not installed (apt install ffmpeg): streams by ffmpeg NOT tested")
     return program
-
-
-def pictures(uri: str, at_most: int) -> list[Picture]:
-    source = open_source(parse_camera_uri(uri))
-    try:
-        return list(islice(source.pictures(), at_most))
-    finally:
-        source.close()
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,15 @@ def test_a_full_disk_ends_it_with_69() -> None:
     assert done.returncode == 69
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+def test_a_schema_that_finds_the_disk_full_ends_with_69() -> None:
+    schema = [sys.executable, "-m", "edge_fer", "schema", "--channel", "health"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(schema, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "edge-fer: the output cannot be written (No space left on device)\n"
+    assert done.returncode == 69
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_grey_pictures_and_alpha_are_no_error(tmp_path: Path, channels: int, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "picture.png"

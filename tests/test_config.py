@@ -56,6 +56,8 @@ def test_everything_wrong_is_told_at_once_with_file_and_key(tmp_path: Path) -> N
         prior = "often"
         [decide]
         min_confidence = 2.0
+        [homeassistant]
+        prefix = "a/#"
         """,
     )
     with pytest.raises(ConfigError) as error:
@@ -67,6 +69,7 @@ def test_everything_wrong_is_told_at_once_with_file_and_key(tmp_path: Path) -> N
         "camera.front.uri",
         "colour",
         "decide.min_confidence",
+        "homeassistant.prefix",
         "model.precision",
         "model.prior",
         "model.thread",
@@ -77,6 +80,7 @@ def test_everything_wrong_is_told_at_once_with_file_and_key(tmp_path: Path) -> N
     assert "found 'often'; give 'default'" in told["model.prior"]
     assert "found 5" in told["camera.front.uri"]
     assert "lower case letters" in told["node"]
+    assert "found 'a/#'; use letters, digits, _ and -" in told["homeassistant.prefix"]
     assert error.value.exit_code == 78
 
 

@@ -17,35 +17,51 @@ from edge_fer.capture.watch import WatchSettings
 from edge_fer.channels import CHANNELS
 from edge_fer.config import BrokerSettings, CameraSettings, Config, ModelSettings
 from edge_fer.decide import DecideSettings
+from edge_fer.envelope import opened
 from edge_fer.events import (
     Alert,
     CameraCondition,
     CameraState,
     CameraStatus,
+    Claim,
     EndReason,
     ExpressionEvent,
     Health,
     NodeInfo,
     Privacy,
+    Reply,
     SelfTest,
     Throughput,
 )
 from edge_fer.health.selftest import SelfTestSettings
-from edge_fer.quality import QualitySettings, Refusal
-from edge_fer.toml import Settings
+from edge_fer.homeassistant.settings import HomeAssistantSettings
+from edge_fer.metrics.settings import MetricsSettings
+from edge_fer.mqtt.problems import BROKER_PROBLEMS
+from edge_fer.quality import QualitySettings
+from edge_fer.readability import Refusal
+from edge_fer.remote.requests import BODIES
+from edge_fer.remote.settings import COMMANDS, CommandSettings
+from edge_fer.toml import Settings, read_toml
 from edge_fer.tracking.search import DetectorSettings
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted(
+    [
+        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/mosquitto/README.md", "docs/schema/README.md")),
+        *(ROOT / "docs").glob("*.md"),
+    ]
+)
 
 PAYLOADS = (
     Alert,
     CameraState,
     CameraStatus,
+    Claim,
     ExpressionEvent,
     Health,
     NodeInfo,
     Privacy,
+    Reply,
     SelfTest,
     Throughput,
 )
@@ -68,23 +84,69 @@ def links() -> Iterator[tuple[Path, str]]:
                 yield document, target
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        Config,
-        BrokerSettings,
-        CameraSettings,
-        ModelSettings,
-        DetectorSettings,
-        QualitySettings,
-        DecideSettings,
-        SelfTestSettings,
-    ],
-    ids=lambda table: table.__name__,
-)
-def test_the_manual_of_the_configuration_names_every_key(table: type[Settings]) -> None:
-    text = manual("configuration.md")
-    assert [key for key in table.model_fields if not re.search(rf"\b{key}\b", text)] == []
+TABLES: dict[str, type[Settings]] = {
+    "broker": BrokerSettings,
+    "outbox": type(Config.model_fields["outbox"].default),
+    "camera.front": CameraSettings,
+    "model": ModelSettings,
+    "detector": DetectorSettings,
+    "quality": QualitySettings,
+    "decide": DecideSettings,
+    "self_test": SelfTestSettings,
+    "commands": CommandSettings,
+    "homeassistant": HomeAssistantSettings,
+    "metrics": MetricsSettings,
+}
+
+
+def example_tables() -> dict[str, str]:
+    """The example of the configuration, table by table; the keys before the first are of ""."""
+    example = manual("configuration.md").partition("```toml\n")[2].partition("```")[0]
+    head, *parts = re.split(r"^(?:# )?\[([\w.]+)\]", example, flags=re.MULTILINE)
+    return {"": head, **dict(zip(parts[::2], parts[1::2], strict=True))}
+
+
+def shown_keys(table: str, folder: Path) -> dict[str, Any]:
+    """Those that are no comments."""
+    (folder / "table.toml").write_text(example_tables()[table], encoding="utf-8")
+    return read_toml(folder / "table.toml")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_example_of_the_configuration_names_every_key(table: str) -> None:
+    """With its default, or as a comment where it has none."""
+    text = example_tables()[table]
+    assert [key for key in TABLES[table].model_fields if not re.search(rf"^(# )?{key} = ", text, re.MULTILINE)] == []
+
+
+def test_the_example_of_the_configuration_names_every_table() -> None:
+    shown = example_tables()
+    tables = {name.partition(".")[0] for name in shown if name}
+    keys_at_the_top = set(re.findall(r"^(?:# )?(\w+) = ", shown[""], re.MULTILINE))
+    assert tables | keys_at_the_top == set(Config.model_fields)
+
+
+@pytest.mark.parametrize("table", [name for name in TABLES if name not in ("camera.front", "broker")])
+def test_the_example_of_the_configuration_shows_the_defaults(table: str, tmp_path: Path) -> None:
+    shown = shown_keys(table, tmp_path)
+    made = TABLES[table]()
+    assert {key: getattr(made, key) for key in shown} == shown
+
+
+def test_the_example_of_a_broker_shows_the_defaults(tmp_path: Path) -> None:
+    shown = shown_keys("broker", tmp_path)
+    assert BrokerSettings(url=shown["url"]).model_dump(include=set(shown)) == shown
+
+
+@pytest.mark.parametrize("table", ["outbox", "metrics"])
+def test_the_limits_of_a_number_are_in_a_manual(table: str) -> None:
+    """As `from to to`, in a row or comment of the key."""
+    text = manual("configuration.md") + manual("metrics.md")
+    for key, schema in TABLES[table].model_json_schema()["properties"].items():
+        number = next((one for one in schema.get("anyOf", [schema]) if "minimum" in one), None)
+        if number:
+            limits = f"{number['minimum']:g} to {number['maximum']:.0f}"
+            assert re.search(rf"\b{key}\b.*{re.escape(limits)}", text), f"{key}: {limits}"
 
 
 def test_the_manual_of_the_cameras_names_every_key_option_and_state() -> None:
@@ -113,26 +175,58 @@ def test_the_addresses_of_the_manual_are_right() -> None:
 def test_the_manual_of_mqtt_names_every_topic() -> None:
     text = manual("mqtt.md")
     for channel in CHANNELS:
-        topic = channel.topic.format(camera="<name>", rule="<rule>")
-        row = re.search(rf"^\| `{re.escape(topic)}` \| (\S+) \| (\d) \|", text, re.MULTILINE)
+        topic = channel.topic.format(camera="<name>", rule="<rule>", command="<command>")
+        row = re.search(rf"^\| `{re.escape(topic)}` \| (\S+) \| (\d) \| (\w+) \|", text, re.MULTILINE)
         assert row, topic
-        assert (row[1].strip("*"), int(row[2])) == ("yes" if channel.retain else "no", channel.qos), topic
+        kept = "lost" if channel.kept == "live" else channel.kept
+        assert (row[1].strip("*"), int(row[2]), row[3]) == ("yes" if channel.retain else "no", channel.qos, kept), topic
+
+
+def test_the_readme_names_every_topic() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    topics = [channel.topic.format(camera="<name>", rule="<rule>", command="<command>") for channel in CHANNELS]
+    assert [topic for topic in topics if f"`{topic}`" not in text] == []
 
 
 def test_the_manual_of_mqtt_has_a_whole_example_of_every_payload() -> None:
-    blocks = re.findall(r"^```json\n(.*?)^```", manual("mqtt.md"), re.DOTALL | re.MULTILINE)
-    examples = [json.loads(text) for text in blocks]
-    left = list(PAYLOADS)
+    published = r"^<!-- sample: (?!cmd-)\S+ -->\n```json\n(.*?)^```"
+    blocks = re.findall(published, manual("mqtt.md"), re.DOTALL | re.MULTILINE)
+    examples = [opened(json.loads(text)) for text in blocks]
+    shown = set()
     for example in examples:
-        payload = next(known for known in left if keys(known) == set(example))
-        left.remove(payload)
+        payload = next(known for known in PAYLOADS if keys(known) == set(example))
+        shown.add(payload)
         made: Any = TypeAdapter(payload).validate_python(example, strict=False)
         assert made.schema_version == 1
-    assert left == []
+    assert shown == set(PAYLOADS)
+
+
+REQUESTS = [set(body.model_fields) for body in BODIES.values()]
 
 
 def keys(payload: type) -> set[str]:
     return {field.name for field in fields(payload)}
+
+
+def test_the_manual_of_mqtt_names_every_key_of_events_alerts_health_and_commands() -> None:
+    text = manual("mqtt.md")
+    wanted = {*keys(ExpressionEvent), *keys(Alert), *keys(Health), *(key for body in REQUESTS for key in body)}
+    assert [key for key in sorted(wanted) if f"{key}`" not in text and f'"{key}"' not in text] == []
+
+
+def test_the_manual_of_mqtt_names_every_command() -> None:
+    text = manual("mqtt.md").partition("## cmd/COMMAND")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE) == list(COMMANDS)
+
+
+def test_the_manual_of_mqtt_names_every_problem_and_no_other() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "edge_fer").rglob("*.py"))
+    told = set(re.findall(r"keep(?:_and_log)?\(\"([a-z-]+)\"", source))
+    told |= set(re.findall(r"\"([a-z-]+)\": self\._\w+\.problem", source))
+    table = manual("mqtt.md").partition("\n## health")[2].partition("\n## ")[0]
+    named = set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE))
+    assert {"self-test", "config-error"} <= told
+    assert named == told | set(BROKER_PROBLEMS)
 
 
 def test_the_manual_of_mqtt_names_every_reason() -> None:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from edge_fer.channels import CAMERA_EVENTS, CHANNELS, SELF_TEST
+from edge_fer.channels import ALERT_EVENTS, CAMERA_EVENTS, CHANNELS, SELF_TEST
 from edge_fer.events import BoxPx, CameraStatus, ExpressionEvent, Message, message, rfc3339
 from edge_fer.privacy import hide_password
 from edge_fer.publishers import EventPrinter
@@ -35,7 +35,8 @@ def test_an_event_is_exactly_this_json() -> None:
         b'"confidence":0.9,"scores":{"happiness":0.9},"box":{"left_px":1,"top_px":2,"width_px":3,"height_px":4},'
         b'"frame_width_px":640,"frame_height_px":360,"duration_ms":0,"occurred_at":"2026-01-01T00:00:00.000Z",'
         b'"clip_ms":null,"reason":"","published_at":"","replayed":false,"schema_version":1,'
-        b'"previous":null,"expression_ms":0,"peak":0.0,"mean":0.0,"quality":null,"frame_age_ms":0,"track_boot_id":""}'
+        b'"previous":null,"expression_ms":0,"peak":0.0,"mean":0.0,"quality":null,"frame_age_ms":0,"track_boot_id":"",'
+        b'"clock_synced":null}'
     )
 
 
@@ -46,7 +47,9 @@ def test_only_what_must_arrive_is_an_event() -> None:
 
 
 def test_what_happened_is_never_retained_and_what_is_always_is() -> None:
-    assert [channel for channel in CHANNELS if channel.qos == 1 and not channel.retain] == [CAMERA_EVENTS, SELF_TEST]
+    assert {channel.kept for channel in CHANNELS if channel.retain} == {"newest"}
+    assert [channel for channel in CHANNELS if channel.kept == "every"] == [CAMERA_EVENTS, ALERT_EVENTS, SELF_TEST]
+    assert not [channel for channel in CHANNELS if channel.kept != "live" and channel.qos == 0]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_a_closed_pipe_stops_the_daemon_once() -> None:
     stops: list[bool] = []
     printer = EventPrinter(Closed(), lambda: stops.append(True))
     for _ in range(2):
-        printer.publish(Message("edge-fer/lab/camera/front/events", 1, retain=False, body={}))
+        printer.publish(Message("edge-fer/lab/camera/front/events", 1, retain=False, body={}, kept="every"))
     assert stops == [True]
 
 

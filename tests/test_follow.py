@@ -196,3 +196,30 @@ def test_two_people_who_turn_their_heads_keep_their_ids(media: Path) -> None:
     per_frame = [[seen.track.id for seen in follower.follow(frame).found] for frame in clip_frames(clip)]
     assert per_frame[0] == []
     assert per_frame.count([1, 2]) >= len(per_frame) - 3
+
+
+def test_what_is_asked_for_is_searched_in_the_next_frame_and_other_settings_leave_the_tracks() -> None:
+    search = Scripted(lambda _: [face_at(100)])
+    follower = FaceFollower(search, DetectorSettings())
+    other = Scripted(lambda _: [face_at(100)], wish=200)
+
+    def look(number: int) -> list[int]:
+        search.looks.append([])
+        other.looks.append([])
+        seen = follower.follow(
+            Frame("front", number, number * 40_000_000, 0, np.broadcast_to(np.uint8(0), (360, 640, 3)))
+        )
+        assert not seen.lost
+        return [one.track.id for one in seen.found]
+
+    for number in range(5):
+        look(number)
+    assert search.looks[4] == []
+    follower.search_now()
+    assert look(5) == [1]
+    assert search.looks[5] == ["whole"]
+    follower.use(other, DetectorSettings(every_frames=1))
+    assert follower.plan == other.plan(640, 360)
+    assert [look(number) for number in (6, 7, 8)] == [[1]] * 3
+    assert other.looks[6:] == [["whole"], [100], [100]]
+    assert search.looks[6:] == [[], [], []]

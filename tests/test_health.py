@@ -85,6 +85,17 @@ def test_a_problem_that_flickers_is_told_once_a_second_at_most() -> None:
     assert all(later - earlier >= 10 for earlier, later in itertools.pairwise(due))
 
 
+def test_a_problem_that_reads_otherwise_is_told_before_the_minute_is_over_but_a_count_does_not_flood() -> None:
+    monitor = HealthMonitor(boot_id="b", started_ns=0)
+    monitor.set("config-error", "not valid TOML")
+    monitor.sample(Counters(), 0)
+    monitor.set("config-error", "no such file")
+    assert not monitor.due(5 * S)
+    assert monitor.due(10 * S)
+    assert [problem.text for problem in monitor.sample(Counters(), 10 * S).problems] == ["no such file"]
+    assert not monitor.due(20 * S)
+
+
 def test_what_came_and_went_between_two_samples_is_not_told() -> None:
     monitor = HealthMonitor(boot_id="b", started_ns=0)
     monitor.sample(Counters(), 0)

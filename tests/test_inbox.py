@@ -137,7 +137,7 @@ def test_a_lossless_source_waits_until_its_frame_was_taken() -> None:
     reader = threading.Thread(target=read)
     reader.start()
     found = [item.seq for _ in range(20) if isinstance(item := inbox.take(5), Frame)]
-    reader.join(5)
+    reader.join(60)
     assert found == list(range(20))
     assert inbox.dropped == {}
 
@@ -149,7 +149,7 @@ def test_closing_and_shutting_let_a_waiting_source_go(end: Callable[[Inbox], Non
     reader = threading.Thread(target=inbox.put, args=(frame("clip", 1),), kwargs={"lossless": True})
     reader.start()
     end(inbox)
-    reader.join(5)
+    reader.join(60)
     assert not reader.is_alive()
 
 

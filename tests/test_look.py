@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edge_fer.frame import Box
 from edge_fer.look import CameraNews, FaceLook, Look, Stop, Tick
-from edge_fer.quality import Quality
+from edge_fer.readability import Quality
 
 FLOATS = st.floats(-1e4, 1e4)
 

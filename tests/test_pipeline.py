@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from drawn_faces import landmarks
+from test_open_tracks import START
 
 from edge_fer.capture.inbox import CameraChange, Inbox
 from edge_fer.decide import DecideSettings
@@ -13,6 +15,7 @@ from edge_fer.events import Message
 from edge_fer.frame import Box, Face, Frame
 from edge_fer.judge import Judge
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.outbox.open_tracks import OpenTrack
 from edge_fer.perceive import Perception
 from edge_fer.pipeline import Pipeline
 from edge_fer.quality import QualitySettings
@@ -127,6 +130,15 @@ def test_detection_runs_every_few_frames_and_reading_on_all() -> None:
     assert seen.detections == 7
     assert told(kept) == [("start", "neutral", 300)]
     assert pipeline.views["front"].frames == 12
+
+
+def test_the_end_of_an_earlier_boot_s_track_is_by_the_clock_of_then() -> None:
+    kept = Kept()
+    judge = Judge(["front"], decide=DecideSettings(), rules={}, boot_id="boot", number=itertools.count(2).__next__)
+    pipeline = Pipeline({}, judge, node="lab", inbox=Inbox(), publisher=kept, clock_synced=lambda: False)
+    left = OpenTrack(replace(START, clock_synced=True), START.occurred_at)
+    pipeline.start(0, left_open=[left.end(event_id="boot-1", seq=1, boot_id="boot")])
+    assert [event.body["clock_synced"] for event in kept.below("/events")] == [True]
 
 
 def test_stopping_ends_what_is_open_and_says_that_nobody_watches() -> None:

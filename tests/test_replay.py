@@ -80,7 +80,9 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(scenes=SCENES, clip=st.booleans(), stopped=st.booleans(), wobble=st.floats(0.01, 0.1))
 def test_a_replay_gives_exactly_the_alerts_and_events_of_the_run(
     tmp_path: Path,

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from drawn_faces import landmarks
-from story import Story
 
 from edge_fer.capture.inbox import Inbox
 from edge_fer.events import Health, Payload, Privacy, SelfTest, Throughput
@@ -20,10 +19,11 @@ from edge_fer.health.drawn_face import drawn_face_box
 from edge_fer.health.monitor import HealthMonitor
 from edge_fer.health.selftest import FRAME_PX, SelfTester
 from edge_fer.labels import EXPRESSIONS
-from edge_fer.memory.journal import JOURNAL_FILE, Journal
 from edge_fer.memory.pause import PauseControl
 from edge_fer.memory.pause_file import Moment, ask_pause, ask_resume
 from edge_fer.memory.state_folder import StateFolder
+from edge_fer.outbox.database import DATABASE_FILE
+from edge_fer.outbox.store import Store
 from edge_fer.telemetry import LatencyMeter, ThroughputMeter
 from edge_fer.upkeep import PAUSED, Memory, PausableReader, Upkeep
 
@@ -73,7 +73,23 @@ class Way:
     connected: bool = True
     pending: int = 0
     acknowledged: int = 0
-    dropped: int = 0
+    refused: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Waiting:
+    """The outbox."""
+
+    pending: int = 0
+    bytes: int = 0
+    oldest_s: float = 0.0
+    telemetry_lost: int = 0
+    losses: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> int:
+        return sum(self.losses.values())
 
 
 @dataclass
@@ -88,6 +104,7 @@ class Node:
     folder: Path
     readers: list[Reader] = field(default_factory=lambda: [Reader("front"), Reader("hall")])
     way: Way = field(default_factory=Way)
+    outbox: Waiting = field(default_factory=Waiting)
     recorder: Recorder = field(default_factory=Recorder)
     networks: Networks = field(default_factory=Networks)
     published: list[Payload] = field(default_factory=list)
@@ -95,11 +112,11 @@ class Node:
 
     def __post_init__(self) -> None:
         state = StateFolder(self.folder)
-        self.journal = Journal(None if state.problem else self.folder)
+        self.store = None if state.problem else Store(self.folder)
         names = [reader.camera for reader in self.readers]
         pause = PauseControl(self.folder, names, node="lab", boot_id="b", clock=self.moment)
-        self.memory = Memory(state, self.journal, pause, tuple(self.journal.left_open()))
-        parts: dict[str, Any] = {"mqtt": self.way, "recorder": self.recorder}
+        self.memory = Memory(state, self.store, pause, ())
+        parts: dict[str, Any] = {"mqtt": self.way, "outbox": self.outbox, "recorder": self.recorder}
         self.upkeep = Upkeep(
             self.readers,  # type: ignore[arg-type]
             Inbox(),
@@ -111,6 +128,7 @@ class Node:
             latency=LatencyMeter(),
             memory=self.memory,
             clock_ns=lambda: self.now_ns,
+            clock_synced=lambda: False,
             **parts,
         )
 
@@ -133,7 +151,8 @@ class Node:
 def node(tmp_path: Path) -> Iterator[Node]:
     node = Node(tmp_path)
     yield node
-    node.journal.stop()
+    if node.store:
+        node.store.stop()
     node.memory.folder.close()
 
 
@@ -170,11 +189,26 @@ def test_a_network_that_breaks_is_told_in_health_and_in_the_log_and_so_is_its_re
 
 
 def test_a_broker_that_takes_nothing_and_lost_events_are_problems(node: Node) -> None:
-    node.way.pending, node.way.dropped = 4, 7
+    node.way.pending = 4
+    node.outbox.pending, node.outbox.bytes, node.outbox.oldest_s, node.outbox.telemetry_lost = 4, 4000, 1800.04, 12
+    node.outbox.losses = {"too many": 5, "too old": 2}
+    node.way.refused = 3
     node.pass_s(700, turns=70)
     assert "4 events wait" in node.problems()["outbox"]
-    assert "7 events" in node.problems()["events-lost"]
-    assert (node.of(Health)[-1].outbox_events, node.of(Health)[-1].events_lost) == (4, 7)
+    lost = "10 events since the start: 5 too many, 2 too old, 3 the broker can never take them"
+    assert node.problems()["events-lost"] == lost
+    told = node.of(Health)[-1]
+    assert (told.outbox_events, told.events_lost, told.telemetry_lost) == (4, 10, 12)
+    assert (told.outbox_bytes, told.outbox_oldest_s, told.clock_synced) == (4000, 1800.0, False)
+
+
+def test_what_keeps_messages_from_the_broker_is_a_problem_until_it_is_cured(node: Node) -> None:
+    node.way.problems = {"broker-tls": "its certificate has expired"}
+    node.pass_s(1)
+    assert node.problems() == {"broker-tls": "its certificate has expired"}
+    node.way.problems = {}
+    node.pass_s(2, turns=20)
+    assert node.problems() == {}
 
 
 def test_a_recording_that_has_ended_is_a_problem(node: Node) -> None:
@@ -222,23 +256,11 @@ def test_a_camera_that_hangs_is_never_said_to_be_closed(tmp_path: Path) -> None:
     assert PAUSED in node.readers[0].asked
 
 
-def test_what_a_restart_left_open_is_forgotten_only_when_the_broker_has_it(tmp_path: Path) -> None:
-    crashed = Journal(tmp_path)
-    crashed.start()
-    crashed.note(Story().shows(2, front={1: "happiness"}).events[0])
-    crashed.stop(30)
+def test_a_store_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / DATABASE_FILE).mkdir()
     node = Node(tmp_path)
-    (track,) = node.memory.left_open
-    node.journal.start()
-    node.way.pending = 1
-    node.pass_s(5, turns=50)
-    assert node.journal.flush(30)
-    assert track.event.id in (tmp_path / JOURNAL_FILE).read_text()
-    node.way.pending = 0
-    node.pass_s(5, turns=50)
-    assert node.journal.flush(30)
-    assert (tmp_path / JOURNAL_FILE).read_text() == "[]"
-    node.journal.stop()
+    node.pass_s(2, turns=20)
+    assert f"{tmp_path / DATABASE_FILE}: cannot be written" in node.problems()["store"]
 
 
 def test_a_reader_is_paused_by_its_name_and_for_its_reason() -> None:

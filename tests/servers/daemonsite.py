@@ -17,7 +17,7 @@ BASE = f"edge-fer/{NODE}"
 LOOP = "sample:?loop=1&realtime=1"
 """A woman in view, for ever."""
 
-START_S = 60
+START_S = 120
 """For what the start of a daemon leads to, on a slow and shared machine."""
 
 
@@ -94,7 +94,7 @@ def retained(site: Site, below: str) -> dict[str, Any]:
     return late.on(f"{BASE}/{below}")[0].body
 
 
-def terminate(daemon: psutil.Popen, timeout_s: float = 30) -> int:
+def terminate(daemon: psutil.Popen, timeout_s: float = 60) -> int:
     """Exit code of a daemon that is asked to stop."""
     daemon.terminate()
     return int(daemon.wait(timeout_s))
