@@ -125,7 +125,9 @@ def test_it_gets_what_is_retained_and_what_comes(
     wait_until(lambda: f"edge-fer/{NODE}/alert/crying" in watcher.topics())
     publisher.publish(message(event(2), NODE, "front"))
     wait_until(lambda: f"edge-fer/{NODE}/camera/front/events" in watcher.topics())
-    retained = {one.topic.rpartition(NODE)[2]: one.retained for one in watcher.messages}
+    # amqtt acknowledges before it passes on: who comes in between gets a message as retained, and once more as new.
+    as_retained = {one.topic for one in watcher.messages if one.retained}
+    retained = {one.topic.rpartition(NODE)[2]: one.topic in as_retained for one in watcher.messages}
     assert retained == {
         "/status": True, "/info": True, "/camera/front/status": True, "/camera/front/state": True,
         "/alert/crying": True, "/camera/front/events": False,
