@@ -135,7 +135,8 @@ make_user() { # name
     printf '%s:%s\n' "$1" "$(cat "$work/password")" >"$work/hashed"
     mosquitto_passwd -U "$work/hashed"
     if [ -f "$dir/passwords" ]; then
-        grep -v "^$1:" "$dir/passwords" >"$work/passwords" || true
+        # 1: no line is left. Anything else must not cost the other users their passwords.
+        grep -v "^$1:" "$dir/passwords" >"$work/passwords" || [ $? -eq 1 ] || fail "$dir/passwords cannot be read" 1
     else
         : >"$work/passwords"
     fi

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from edge_fer.outbox.open_tracks import (
     track_json,
 )
 from edge_fer.outbox.rows import Changes, Contents, Loaded, Rows, event_from, event_row
+
+log = logging.getLogger(__name__)
 
 DATABASE_FILE = "edge-fer.db"
 
@@ -55,18 +57,19 @@ class Database:
             if not self.path.exists():
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             self._connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
+        with ExitStack() as unless_ready:
+            unless_ready.callback(self.close)
             with told_apart():
                 self._prepare()
                 self._take_over_old_file(folder)
-        except BaseException:
-            self.close()
-            raise
+            unless_ready.pop_all()
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""
-        with contextlib.suppress(sqlite3.Error):  # there is nothing more to be done with it
+        try:
             self._connection.close()
+        except sqlite3.Error as err:
+            log.info("%s: not closed in good order (%s); it is checked when it is opened again", self.path, err)
 
     def contents(self) -> Contents:
         """What it holds, without reading any event."""
@@ -166,7 +169,7 @@ class Database:
                 for track in tracks:
                     row = (*key_of(track), track_json(asdict(track.event)), track.last_known_at)
                     run.execute("INSERT OR IGNORE INTO open_track VALUES (?, ?, ?, ?, ?)", row)
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             (folder / OLD_FILE).unlink()
 
     def _open_tracks(self) -> Iterator[OpenTrack]:
@@ -186,7 +189,12 @@ class Database:
         try:
             yield self._connection
             self._connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
-                self._connection.execute("ROLLBACK")
-            raise
+        finally:
+            if self._connection.in_transaction:  # not committed; after some failures SQLite has undone it itself
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except sqlite3.Error as err:  # the failure before it is the one to raise
+            log.warning("%s: a transaction that failed cannot be rolled back (%s)", self.path, err)

@@ -42,7 +42,7 @@ def missing_programs() -> str:
 def require_programs() -> None:
     """Skip where something is missing."""
     if missing := missing_programs():
-        pytest.skip(missing)
+        pytest.skip(f"{missing}: the secured broker was NOT tested")
 
 
 @contextmanager

@@ -52,6 +52,22 @@ def test_renewing_keeps_the_authority_and_force_does_not(folder: Path) -> None:
     assert (keys / "passwords").read_text().count("dashboard:") == 1
 
 
+def test_users_are_kept_where_their_file_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_programs()
+    keys = folder / "keys"
+    setup("--host", "broker.lan", "--node", "node-a", folder=keys)
+    before = (keys / "passwords").read_bytes()
+    programs = folder / "programs"
+    programs.mkdir()
+    grep = programs / "grep"
+    grep.write_text(f'#!/bin/sh\n[ "$1" = -v ] && exit 2\nexec {shutil.which("grep")} "$@"\n')
+    grep.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    refused = setup("--node", "node-b", folder=keys, code=1)
+    assert f"{keys}/passwords cannot be read" in refused.stderr
+    assert (keys / "passwords").read_bytes() == before
+
+
 def test_secrets_are_for_those_who_need_them(folder: Path) -> None:
     require_programs()
     keys = folder / "keys"
