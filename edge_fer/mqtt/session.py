@@ -142,7 +142,7 @@ class Session:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
                 return
-            self._step(left_s)
+            self._wait(left_s)
 
     def _work(self) -> None:
         self._send_status(ONLINE)
@@ -177,15 +177,20 @@ class Session:
         if not self._link.end:
             self._link.disconnect()
         while not self._link.end:
-            self._step()
+            self._wait()
 
     def _step(self, longest_s: float = _NEVER_S) -> None:
+        """Until there is something to read or to send."""
+        self._wait(min(longest_s, self._outbox.next_in_s()))
+
+    def _wait(self, longest_s: float = _NEVER_S) -> None:
+        """Until there is something to read: while nothing may be sent, what waits would keep a core busy."""
         left_s = self._control.left_s
         if left_s <= 0:
             self._link.abandon("stopped")
         else:
             # A second at most, because paho looks after the keep-alive only when it is called.
-            self._link.step(self._control.socket, min(1.0, left_s, longest_s, self._outbox.next_in_s()))
+            self._link.step(self._control.socket, min(1.0, left_s, longest_s))
 
     def _send_waiting(self) -> None:
         while not self._link.end and (what := self._outbox.next(self._link.window)):

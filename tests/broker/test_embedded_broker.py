@@ -99,6 +99,21 @@ def test_as_a_child_it_says_where_and_ends_well(number: int) -> None:
     assert (child.returncode, rest, errors) == (0, "", "")
 
 
+def test_as_a_child_it_does_not_outlive_who_started_it() -> None:
+    """Not even one that is killed, whose end of the pipe the kernel closes; Ctrl-C alone does not end it."""
+    command = [sys.executable, "-m", "edge_fer.broker", "--port", "0", "--with-parent"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        port = int(child.stdout.readline().rpartition(":")[2])
+        child.send_signal(signal.SIGINT)
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+        assert child.poll() is None
+        child.stdin.close()
+        assert child.wait(60) == 0
+
+
 def test_as_a_child_on_a_busy_port_it_fails_with_69() -> None:
     with EmbeddedBroker(0) as broker:
         done = subprocess.run(
