@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_fer.capture.source import Picture, checked, file_size
+from edge_fer.capture.source import Picture, checked, file_size, opencv_name
 from edge_fer.capture.uri import PICTURES
 from edge_fer.errors import CameraError
 
@@ -73,7 +73,7 @@ class ImageFolder:
 
 def _read_picture(file: Path) -> npt.NDArray[np.uint8]:
     try:
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        image = cv2.imread(opencv_name(file), cv2.IMREAD_COLOR)
     except cv2.error as err:  # a size in its header that even OpenCV refuses
         raise CameraError(f"{file}: not a picture that can be read ({err.err})") from err
     if image is None:

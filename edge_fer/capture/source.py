@@ -65,6 +65,16 @@ def file_size(path: Path) -> int:
     return size
 
 
+def opencv_name(path: Path) -> str:
+    """The path as OpenCV takes it; CameraError for a name that is no UTF-8, at which OpenCV ends the process."""
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError as err:
+        raise CameraError(f"{path}: its name is no UTF-8, rename it") from err
+    return name
+
+
 def checked(image: npt.NDArray[np.uint8], where: str) -> npt.NDArray[np.uint8]:
     """The image as BGR (height, width, 3): grey is widened, alpha dropped; CameraError where its size is absurd."""
     height, width = image.shape[:2]

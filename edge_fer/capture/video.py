@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_fer.capture.source import Picture, checked, file_size
+from edge_fer.capture.source import Picture, checked, file_size, opencv_name
 from edge_fer.capture.uri import CameraUri
 from edge_fer.errors import CameraError
 
@@ -116,7 +116,7 @@ def _open_clip(path: Path) -> cv2.VideoCapture:
     if not size_bytes:
         raise CameraError(f"{path}: the file is empty (0 bytes)")
     # One decoding thread: a second one costs more than it saves at camera sizes.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    capture = cv2.VideoCapture(opencv_name(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
         raise CameraError(f"{path}: not a video that can be read (MP4, MOV, MKV, AVI, GIF ...)")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a telephone's clip upright; not every build does it by itself
