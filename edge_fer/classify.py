@@ -50,7 +50,7 @@ class ExpressionReader:
         self.point_name, self.point = choose_point(self.card, prior, str(model))
         if foreign := [label for label in self.card.labels if label not in EXPRESSIONS]:
             raise ModelError(f"{model}: reads {foreign[0]!r}; edge-fer knows {', '.join(EXPRESSIONS)}")
-        self._places = [EXPRESSIONS.index(label) for label in self.card.labels]
+        self._places = np.array([EXPRESSIONS.index(label) for label in self.card.labels])
         self.graph = Graph(str(model), content, runtime=runtime, threads=threads)
         require_xnnpack(self.graph)
         # A crop has only 256 grey levels: scaling and quantising become one look-up.
@@ -75,7 +75,7 @@ class ExpressionReader:
         """
         probabilities = np.zeros((len(crops), len(EXPRESSIONS)), np.float32)
         if len(crops):
-            stored = self._stored_level[crops][:, None, :, :, None]
+            stored = self._stored_level.take(crops)[:, None, :, :, None]
             outputs = np.concatenate([self.graph.run_stored(face)[0] for face in stored])
             probabilities[:, self._places] = calibrated(outputs, self.card.output, self.point)
         return probabilities
@@ -125,7 +125,7 @@ def calibrated(
 ) -> npt.NDArray[np.float64]:
     """What a network gives (N, classes) -> probabilities (N, classes) at an operating point."""
     logits = outputs if kind == "logits" else np.log(np.maximum(outputs, SMALLEST_PROBABILITY))
-    return softmax((logits.astype(np.float64) + np.array(point.offset)) / point.temperature)
+    return softmax((logits + np.array(point.offset)) / point.temperature)
 
 
 def scale_levels(grey: npt.NDArray[np.uint8], scaling: InputScaling) -> npt.NDArray[np.float32]:
@@ -140,8 +140,9 @@ def softmax(logits: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
 
     Outside the graph: XNNPACK does not take an int8 softmax, and int8 probabilities have steps of 1/256.
     """
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    # The reductions themselves: for one row `max` and `sum` cost twice as much around them.
+    powers = np.exp(logits.astype(np.float64, copy=False) - np.maximum.reduce(logits, axis=1, keepdims=True))
+    probabilities: npt.NDArray[np.float64] = powers / np.add.reduce(powers, axis=1, keepdims=True)
     return probabilities
 
 

@@ -17,6 +17,7 @@ from edge_fer.classify import (
     fast_precision,
     model_path,
     scale_levels,
+    softmax,
 )
 from edge_fer.errors import ConfigError, ModelError
 from edge_fer.labels import EXPRESSIONS
@@ -113,6 +114,13 @@ def test_probabilities_serve_as_logits() -> None:
     plain = OperatingPoint(prior=None, offset=(0, 0), temperature=1, min_confidence=0.5)
     assert calibrated(np.array([[0.9, 0.1]]), "probabilities", plain) == pytest.approx(np.array([[0.9, 0.1]]))
     assert np.isfinite(calibrated(np.array([[1.0, 0.0]]), "probabilities", plain)).all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_probabilities_are_those_of_the_formula_to_the_last_bit(kind: type[np.floating[Any]]) -> None:
+    logits = np.random.default_rng(0).normal(0, 5, (9, 8)).astype(kind)
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    assert (softmax(logits) == powers / powers.sum(axis=1, keepdims=True)).all()
 
 
 def test_scalings() -> None:
