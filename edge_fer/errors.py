@@ -31,6 +31,10 @@ class CameraError(UnavailableError):
     """A camera or clip cannot be opened, or what it holds is no picture."""
 
 
+class SensorError(UnavailableError):
+    """A sensor exists but cannot be read; the message names its file."""
+
+
 class ConfigError(EdgeFerError, ValueError):
     """The configuration is wrong; the message names file and key."""
 

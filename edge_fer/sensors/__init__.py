@@ -1,0 +1,1 @@
+"""What the board tells about itself: watts, heat, throttling, clocks. Files below a root folder, and programs."""
