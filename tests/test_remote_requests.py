@@ -97,9 +97,32 @@ def test_an_unknown_command_is_answered_without_its_name_in_a_topic() -> None:
     assert "'reboot#\\ud800'; known here: pause, resume" in found.why
 
 
-def test_what_is_retained_not_allowed_or_not_there_yet_is_refused_with_its_id() -> None:
+def test_a_power_mode_is_a_name_an_id_or_a_budget() -> None:
+    for mode in ("15W", "2", "MODE_30W_ALL", "1200MHz", "2188.8MHz"):
+        assert read("set-power-mode", {"mode": mode}) == Request(Asker("set-power-mode"), "set-power-mode", mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        (b"", "mode is missing"),
+        ({"id": "a"}, "mode is missing"),
+        ({"mode": 2}, "mode: found 2; input should be a valid string"),
+        ({"mode": ""}, "mode: found ''; a mode is a name, an id or a budget, such as 15W"),
+        ({"mode": "15 W"}, "mode: found '15 W'; a mode is"),
+        ({"mode": "15W\n"}, "mode: found '15W\\n'; a mode is"),
+        ({"mode": "$(reboot)"}, "mode: found '$(reboot)'; a mode is"),
+        ({"mode": "../../x"}, "mode: found '../../x'; a mode is"),
+        ({"mode": "x" * 65}, "mode: found 'xxx"),
+        ({"mode": "2", "cameras": ["front"]}, "unknown key 'cameras'; known here: id, mode"),
+    ],
+)
+def test_a_power_mode_that_could_be_anything_else_is_refused(payload: object, told: str) -> None:
+    assert why("set-power-mode", payload).startswith(told)
+
+
+def test_what_is_retained_or_not_allowed_is_refused_with_its_id() -> None:
     assert "at each connection" in why("pause", {"id": "a"}, retained=True)
-    assert why("set-power-mode", {"mode": "low"}) == "not available in this version"
     found = read_request(incoming("resume", {"id": "a"}), "lab", ["pause"])
     assert isinstance(found, Refusal)
     assert (found.asker.id, found.why) == ("a", "resume is not allowed here; [commands] allow names those that are")

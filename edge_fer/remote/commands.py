@@ -10,6 +10,7 @@ from typing import Protocol
 from edge_fer.errors import EdgeFerError
 from edge_fer.events import CameraCondition
 from edge_fer.memory.pause_file import ask_pause, ask_resume, moment
+from edge_fer.power_modes.ask import ask_power_mode
 from edge_fer.remote.errand import Errand
 from edge_fer.remote.queue import CommandQueue
 from edge_fer.remote.reload import Hangup, Reloader
@@ -45,13 +46,17 @@ class Remote:
         replies: Replies | None = None,
         pause_folder: Path | None = None,
         hangup: Hangup | None = None,
+        ask_mode: Callable[[str], str] = ask_power_mode,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`pause_folder` None: a run that remembers nothing can be paused by nobody."""
         self._node, self._reloader, self._queue, self._replies = node, reloader, queue, replies
         self._pause_folder, self._hangup, self._clock_ns = pause_folder, hangup or Hangup(), clock_ns
+        self._ask_mode = ask_mode
         self._pausing = Errand[str]("pause")
         self._pauser = Asker("pause")
+        self._mode_setting = Errand[str]("power-mode")
+        self._mode_asker = Asker("set-power-mode")
         self._held: Request | None = None  # waits for the pause before it
 
     @property
@@ -70,10 +75,8 @@ class Remote:
         if not self._reloader.busy and self._hangup.take():
             self._reloader.ask()
         self._reloader.turn()
-        if (done := self._pausing.take()) is not None:
-            failed = isinstance(done, Exception)
-            text = str(done) if not failed or isinstance(done, EdgeFerError) else f"{type(done).__name__}: {done}"
-            self._say(self._pauser, text, ok=not failed)
+        self._tell(self._pausing.take(), self._pauser)
+        self._tell(self._mode_setting.take(), self._mode_asker)
         if self._queue and self._replies:
             if request := self._held or self._queue.next_request():
                 self._held = None
@@ -100,6 +103,8 @@ class Remote:
             self._reloader.ask(lambda ok, text: self._say(asker, text, ok=ok))
         elif request.name == "detect-now":
             self._detect_now(request, known)
+        elif request.name == "set-power-mode":
+            self._set_power_mode(request)
         else:
             self._pause(request, list(known))
 
@@ -130,6 +135,22 @@ class Remote:
 
         self._pauser = request.asker
         self._pausing.start(pause if request.name == "pause" else resume)
+
+    def _set_power_mode(self, request: Request) -> None:
+        """In a thread: cores that go on and off take seconds."""
+        if self._mode_setting.busy:
+            self._say(request.asker, "busy: another power mode is being set", ok=False)
+            return
+        self._mode_asker = request.asker
+        self._mode_setting.start(lambda: self._ask_mode(request.mode))
+
+    def _tell(self, done: str | Exception | None, asker: Asker) -> None:
+        """What became of an errand, once it has ended."""
+        if done is None:
+            return
+        failed = isinstance(done, Exception)
+        text = str(done) if not failed or isinstance(done, EdgeFerError) else f"{type(done).__name__}: {done}"
+        self._say(asker, text, ok=not failed)
 
     def _say(self, asker: Asker, text: str, *, ok: bool) -> None:
         if self._replies:

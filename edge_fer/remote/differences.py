@@ -9,7 +9,9 @@ from pydantic import BaseModel
 
 from edge_fer.config import Config
 
-APPLIED = frozenset({"camera", "rule", "model", "detector", "quality", "decide", "self_test", "telemetry_s"})
+APPLIED = frozenset(
+    {"camera", "rule", "model", "detector", "quality", "decide", "self_test", "governor", "telemetry_s"}
+)
 """Keys that a reload applies; all others need a restart."""
 
 LOADED = frozenset({"network", "precision", "runtime", "threads", "prior", "path"})

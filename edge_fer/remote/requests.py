@@ -72,11 +72,19 @@ class PauseBody(CamerasBody):
         return self
 
 
+class PowerModeBody(Body):
+    """`cmd/set-power-mode`."""
+
+    mode: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,64}$")]
+    """Its name, its id ("2"), or a budget ("15W") of this board."""
+
+
 BODIES: dict[CommandName, type[Body]] = {
     "pause": PauseBody,
     "resume": CamerasBody,
     "reload": Body,
     "detect-now": CamerasBody,
+    "set-power-mode": PowerModeBody,
 }
 
 
@@ -98,6 +106,7 @@ class Request:
     name: CommandName
     cameras: tuple[str, ...] = ()  # none: all
     for_s: int | None = None  # of a pause; None: until somebody ends it
+    mode: str = ""  # of set-power-mode
     at_ns: int = 0  # when it arrived
 
 
@@ -135,8 +144,6 @@ def read_request(
         problem = "a retained command is never carried out: it would be again at each connection"
     elif name not in allowed:
         problem = f"{name} is not allowed here; [commands] allow names those that are"
-    elif not problem and name not in BODIES:
-        problem = "not available in this version"
     if problem:
         return Refusal(asker, problem)
     try:
@@ -148,7 +155,8 @@ def read_request(
             return Refusal(asker, "resume is not allowed here; [commands] allow names those that are")
         name = "resume"
     cameras = tuple(dict.fromkeys(getattr(checked, "cameras", None) or ()))
-    return Request(asker, name, cameras, getattr(checked, "for_s", None), at_ns)
+    for_s, mode = getattr(checked, "for_s", None), getattr(checked, "mode", "")
+    return Request(asker, name, cameras, for_s, mode, at_ns)
 
 
 def may_answer_to(response_topic: str, node: str, reserved: Sequence[str] = ()) -> bool:
@@ -234,6 +242,10 @@ def _explained(err: ValidationError, body: type[Body]) -> str:
     """The first thing that is wrong, in one line."""
     error = err.errors()[0]
     key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "string_pattern_mismatch" and key == "mode":
+        return f"mode: found {_shown(error['input'])}; a mode is a name, an id or a budget, such as 15W"
     if error["type"] == "extra_forbidden":
         return f"unknown key {_shown(key)}; known here: {', '.join(sorted(body.model_fields))}"
     if error["type"] == "string_pattern_mismatch":

@@ -1,0 +1,1 @@
+"""Power modes of the board (nvpmodel), or caps of its clock where it has none: list, choose, set, restore."""
