@@ -15,7 +15,7 @@ from edge_fer.frame import Frame
 from edge_fer.look import FaceLook, Look
 from edge_fer.quality import QualitySettings, assess
 from edge_fer.readability import Quality
-from edge_fer.tracking.follow import FaceFollower, Search
+from edge_fer.tracking.follow import FaceFollower, LookRate, Search
 from edge_fer.tracking.search import DetectorSettings
 from edge_fer.tracking.turns import Turns
 
@@ -40,6 +40,20 @@ class Perception:
         """Of more faces than that, each is read in every second, third ... frame."""
         self._follower, self._reader, self._quality = follower, reader, quality
         self._turns = Turns(max_faces_per_frame)
+
+    @property
+    def follows(self) -> bool:
+        """Whether a face is followed, in view or missed for a moment."""
+        return any(track.confirmed for track in self._follower.tracks)
+
+    @property
+    def glimpses(self) -> bool:
+        """Whether there is any trace of a face, such as one that was found for the first time."""
+        return bool(self._follower.tracks)
+
+    def look_every(self, rate: LookRate) -> None:
+        """Look for faces this often from the next frame on."""
+        self._follower.look_every(rate)
 
     def look(self, frame: Frame, stage: Stages) -> Look:
         """Look at the next frame; each face whose turn it is, is either read, or refused for its quality."""

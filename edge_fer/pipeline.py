@@ -25,6 +25,8 @@ from edge_fer.events import (
     rfc3339,
 )
 from edge_fer.frame import Frame
+from edge_fer.governor.pacing import Pacing
+from edge_fer.governor.settings import GovernorSettings
 from edge_fer.judge import RESTARTED, Judge, Judged, Ticker
 from edge_fer.look import CameraNews, Observation, Stop
 from edge_fer.perceive import Perception, PerceptionStage
@@ -71,8 +73,9 @@ class Pipeline:
         on_observation: Sequence[Callable[[Observation], None]] = (),
         on_event: Sequence[Callable[[ExpressionEvent], None]] = (),
         clock_synced: Callable[[], bool | None] = lambda: None,
+        pacing: Pacing | None = None,
     ) -> None:
-        """`perceptions` by camera, of which there may be more later.
+        """`perceptions` by camera, of which there may be more later; `pacing` None: all frames are looked at.
 
         What is observed and told is also handed to those who listen, in this thread.
         """
@@ -81,6 +84,7 @@ class Pipeline:
         self._perceptions, self._judge = dict(perceptions), judge
         self._node, self._inbox, self._publisher = node, inbox, publisher
         self._on_observation, self._on_event = on_observation, on_event
+        self._pacing = pacing or Pacing(GovernorSettings(idle=False), inbox.pace)
         self._ticker = Ticker()
         self.cpu_ns: dict[Stage, int] = {}  # CPU time of this thread by stage, since the start
         self.latency = LatencyMeter()
@@ -104,6 +108,10 @@ class Pipeline:
         if tick := self._ticker.due(time.monotonic_ns(), time.time_ns()):
             self._observe(tick)
         return None if isinstance(item, Frame) else item
+
+    def listen(self, listener: Callable[[Observation], None]) -> None:
+        """Hand what is observed to one more listener, in this thread."""
+        self._on_observation = [*self._on_observation, listener]
 
     def use(self, change: Callable[[Perception], None], decide: DecideSettings) -> None:
         """Look and decide otherwise from the next frame on: `change` is called for the perception of every camera."""
@@ -131,6 +139,7 @@ class Pipeline:
     def remove(self, camera: str) -> None:
         """Watch this camera no more: its tracks end, and what is retained about it is taken back."""
         self._perceptions[camera].forget()
+        self._pacing.forget(camera)
         self.views = {name: view for name, view in self.views.items() if name != camera}
         self._tell(self._judge.remove(camera, time.monotonic_ns(), time.time_ns()))
         for channel in (CAMERA_STATUS, CAMERA_STATE):
@@ -141,9 +150,10 @@ class Pipeline:
         self._take_change(CameraChange(camera, "connecting", RESTARTED, time.time_ns(), 0))
 
     def detect_now(self, cameras: Iterable[str]) -> None:
-        """Search the whole next frame of these cameras."""
+        """Search the whole next frame of these cameras, one that would be withheld because nobody is there too."""
         for camera in cameras:
             self._perceptions[camera].detect_now()
+            self._inbox.hurry(camera)
 
     def stop(self, reason: str = "stopped") -> None:
         """End all tracks and alerts, and tell that no camera is watched any more."""
@@ -154,7 +164,10 @@ class Pipeline:
 
     def _look_at(self, frame: Frame) -> None:
         camera = frame.camera
-        look = self._perceptions[camera].look(frame, self._stage)
+        perception = self._perceptions[camera]
+        perception.look_every(self._pacing.looks(frame))
+        look = perception.look(frame, self._stage)
+        self._pacing.note(frame, followed=perception.follows, glimpsed=perception.glimpses)
         self._observe(look)
         readings = self._judge.readings(camera)
         tracks = tuple(TrackView(track, reading) for track, reading in readings.items())
@@ -166,6 +179,7 @@ class Pipeline:
         camera = change.camera
         if change.state != "online":
             self._perceptions[camera].forget()
+            self._pacing.forget(camera)
         self.views[camera] = CameraView(change.state, change.reason, self.views[camera].frames)
         since = rfc3339(change.unix_ns)
         self._send(CameraStatus(state=change.state, reason=change.reason, since=since), camera)

@@ -53,6 +53,19 @@ def test_pictures_are_picked_evenly() -> None:
     assert all(abs(after - before - 100) <= 33 for before, after in pairwise(kept))
 
 
+def test_another_limit_counts_from_the_next_picture_on() -> None:
+    pacer = Pacer(None)
+    assert pacer.picks(0)
+    pacer.limit(1)
+    assert [pacer.picks(ms * 1_000_000) for ms in (40, 80, 500, 1080)] == [True, False, False, True]
+    pacer.limit(1)
+    assert not pacer.picks(1_120_000_000), "the same limit again changes nothing"
+    pacer.hurry()
+    assert pacer.picks(1_160_000_000)
+    pacer.limit(10)
+    assert pacer.picks(1_200_000_000), "a faster one begins at once"
+
+
 def test_a_camera_that_jitters_around_the_limit_loses_nothing() -> None:
     times_ms = [number * 100 + (7, -7, 3, 0, -5)[number % 5] for number in range(50)]
     assert picked(10, times_ms) == times_ms

@@ -261,7 +261,9 @@ def test_a_picture_that_comes_too_late_is_withheld(rig: MakeRig) -> None:
     assert one.inbox.counts()["front"] == FrameCounts(captured=2, looked_at=1, withheld=1)
 
 
-def test_a_frozen_picture_is_withheld_until_it_moves_again() -> None:
+@pytest.mark.parametrize("pace", [None, 0.5], ids=["all frames", "one frame in 2 s"])
+def test_a_frozen_picture_is_withheld_until_it_moves_again(pace: float | None) -> None:
+    """However few frames are looked at: the reader sees them all."""
     clock = [0]
 
     def tenths() -> Iterator[Picture]:
@@ -275,6 +277,7 @@ def test_a_frozen_picture_is_withheld_until_it_moves_again() -> None:
             yield from super().pictures()
 
     inbox, cam = Inbox(), Cam([threading.Event()])
+    inbox.pace("front", pace)
     settings = WatchSettings(frozen_after_s=1.0)
     reader = CameraReader("front", CAMERA, inbox, settings, open=lambda _: cam, clock_ns=lambda: clock[0])
     reader.start()
@@ -283,7 +286,29 @@ def test_a_frozen_picture_is_withheld_until_it_moves_again() -> None:
     assert [(change.state, change.frame_seq) for change in changes] == [("online", 0), ("frozen", 30), ("online", 50)]
     assert changes[1].reason == "the same picture for 1 s"
     counts = inbox.counts()["front"]
-    assert (counts.captured, counts.withheld) == (60, 20)
+    assert (counts.captured, counts.withheld) == (60, 20 if pace is None else 57)
+    reader.stop()
+    reader.join(LONG_S)
+
+
+def test_a_camera_that_is_covered_is_dark_however_few_frames_are_looked_at() -> None:
+    clock = [0]
+
+    class Cam(Scripted):
+        def pictures(self) -> Iterator[Picture]:
+            for number in range(60):
+                clock[0] += 100_000_000
+                yield picture() if not 20 <= number < 40 else Picture(np.zeros((48, 64, 3), np.uint8), None, None)
+            yield from super().pictures()
+
+    inbox, cam = Inbox(), Cam([threading.Event()])
+    inbox.pace("front", 0.5)
+    settings = WatchSettings(dark_after_s=1.0)
+    reader = CameraReader("front", CAMERA, inbox, settings, open=lambda _: cam, clock_ns=lambda: clock[0])
+    reader.start()
+    assert cam.blocked.wait(LONG_S)
+    changes = [item for _ in range(4) if isinstance(item := inbox.take(LONG_S), CameraChange)]
+    assert [(change.state, change.frame_seq) for change in changes] == [("online", 0), ("dark", 30), ("online", 50)]
     reader.stop()
     reader.join(LONG_S)
 

@@ -12,7 +12,7 @@ from clip_frames import clip_frames
 from drawn_faces import face_at
 
 from edge_fer.frame import Box, Face, Frame
-from edge_fer.tracking.follow import FaceFollower, Followed, FollowStage
+from edge_fer.tracking.follow import EACH_FRAME_MS, FaceFollower, Followed, FollowStage, LookRate
 from edge_fer.tracking.search import DetectorSettings, FaceSearch, SearchPlan, plan_search
 
 Script = Callable[[int], list[Face]]
@@ -60,6 +60,32 @@ def test_an_empty_room_is_searched_wholly_in_every_third_frame() -> None:
     search = Scripted(lambda _: [])
     follow(search, 9)
     assert search.looks == [["whole"], [], [], ["whole"], [], [], ["whole"], [], []]
+
+
+def looks_at(rate: LookRate, period_ms: int, **table: int) -> list[int]:
+    """Frames of 30 of an empty room that are searched."""
+    search = Scripted(lambda _: [])
+    follower = FaceFollower(search, DetectorSettings(**table))  # type: ignore[arg-type]
+    follower.look_every(rate)
+    for number in range(30):
+        search.looks.append([])
+        follower.follow(Frame("front", number, number * period_ms * 1_000_000, 0, np.zeros((360, 640, 3), np.uint8)))
+    return [number for number, look in enumerate(search.looks) if look]
+
+
+def test_faces_are_looked_for_less_often_on_request_but_never_more_often_than_set() -> None:
+    assert looks_at(LookRate(every_frames=5), 30) == list(range(0, 30, 5))
+    assert looks_at(LookRate(every_frames=2), 30) == list(range(0, 30, 3))
+    assert looks_at(LookRate(every_frames=2), 30, every_frames=1) == list(range(0, 30, 2))
+
+
+def test_a_slow_cameras_faces_are_looked_for_after_a_time_whatever_the_number() -> None:
+    assert looks_at(LookRate(every_frames=3), 250) == list(range(30))
+    assert looks_at(LookRate(every_frames=3, every_ms=750), 250) == list(range(0, 30, 3))
+
+
+def test_each_frame_is_searched_on_request() -> None:
+    assert looks_at(LookRate(every_ms=EACH_FRAME_MS), 30) == list(range(30))
 
 
 def test_a_new_face_is_confirmed_in_the_next_frame_and_then_looked_at_in_every_third() -> None:

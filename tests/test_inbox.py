@@ -73,6 +73,58 @@ def test_a_shut_camera_loses_its_waiting_frame_and_its_next_ones_but_no_change()
     assert taken(inbox) == ["a2"]
 
 
+def frames(inbox: Inbox, begin_ms: int, end_ms: int, *, clip: bool = False) -> list[int]:
+    """Of a camera at 25 fps, each taken at once; the times that were taken, in ms."""
+    found = []
+    for now_ms in range(begin_ms, end_ms, 40):
+        inbox.put(Frame("a", now_ms, now_ms * 1_000_000, 0, PICTURE, float(now_ms) if clip else None))
+        found += [item.seq] if isinstance(item := inbox.take(0), Frame) else []
+    return found
+
+
+def test_a_camera_that_is_paced_is_withheld_and_counted_so() -> None:
+    inbox = Inbox()
+    inbox.pace("a", 5)
+    assert frames(inbox, 0, 2000) == list(range(0, 2000, 200))
+    assert inbox.counts()["a"] == FrameCounts(captured=50, looked_at=10, withheld=40)
+
+
+def test_the_pace_changes_from_the_next_frame_on() -> None:
+    inbox = Inbox()
+    inbox.pace("a", 5)
+    frames(inbox, 0, 1000)
+    inbox.pace("a", None)
+    assert frames(inbox, 1000, 2000) == list(range(1000, 2000, 40))
+    inbox.pace("a", 1)
+    assert len(frames(inbox, 2000, 12000)) == pytest.approx(10, abs=1)
+    inbox.pace("a", 12.5)
+    assert frames(inbox, 12000, 12400) == list(range(12000, 12400, 80)), "a faster pace begins at once"
+
+
+def test_a_frame_that_is_in_a_hurry_is_taken_whatever_the_pace() -> None:
+    inbox = Inbox()
+    inbox.pace("a", 1)
+    assert frames(inbox, 0, 400) == [0]
+    inbox.hurry("a")
+    assert frames(inbox, 400, 800) == [400]
+    inbox.hurry("unpaced")
+
+
+def test_the_frames_of_a_clip_are_never_paced() -> None:
+    inbox = Inbox()
+    inbox.pace("a", 1)
+    assert len(frames(inbox, 0, 2000, clip=True)) == 50
+
+
+def test_a_pace_outlasts_a_reader_and_a_shut_camera() -> None:
+    inbox = Inbox()
+    inbox.pace("a", 5)
+    inbox.shut("a")
+    assert frames(inbox, 0, 1000) == []
+    inbox.admit("a")
+    assert len(frames(inbox, 1000, 3000)) == 10
+
+
 def looked_at(fps: dict[str, float], consumer_fps: float, seconds: int) -> dict[str, int]:
     """Frames taken of cameras of these rates by one consumer, in simulated time."""
     inbox, next_ms = Inbox(), dict.fromkeys(fps, 0.0)
@@ -98,33 +150,77 @@ def test_a_fast_camera_cannot_starve_slow_ones() -> None:
     assert sum(counts.values()) == 12 * 60, "the fast one gets all that is left"
 
 
+PACES: dict[str, float | None] = {"slow": 2.0, "slower": 0.5, "all": None}
 ACTIONS = st.lists(
-    st.tuples(st.sampled_from(["put", "put", "withhold", "take", "shut", "admit"]), st.sampled_from("abc")),
-    max_size=60,
+    st.tuples(
+        st.sampled_from(
+            ["put", "put", "put", "withhold", "take", "shut", "admit", *PACES, "hurry", "report", "replace"]
+        ),
+        st.sampled_from("abc"),
+    ),
+    max_size=80,
 )
 
 
-@given(ACTIONS)
-def test_every_frame_is_accounted_for(actions: list[tuple[str, str]]) -> None:
-    inbox, captured, looked = Inbox(), dict.fromkeys("abc", 0), dict.fromkeys("abc", 0)
-    for action, camera in actions:
-        if action == "put":
-            inbox.put(frame(camera, captured[camera]))
-            captured[camera] += 1
-        elif action == "withhold":
-            inbox.withhold(camera)
-            captured[camera] += 1
-        elif action == "take":
-            if isinstance(item := inbox.take(0), Frame):
-                looked[item.camera] += 1
-        elif action == "shut":
-            inbox.shut(camera)
+class Cameras:
+    """Three cameras at one inbox, and what came out of it."""
+
+    def __init__(self) -> None:
+        self.inbox, self.now_ns = Inbox(), 0
+        self.captured, self.looked = dict.fromkeys("abc", 0), dict.fromkeys("abc", 0)
+        self.came: dict[str, list[tuple[int, int]]] = {name: [] for name in "abc"}  # changes 0, frames 1, by number
+        self._lanes = {name: self.inbox.lane(name) for name in "abc"}
+
+    def act(self, action: str, camera: str) -> None:
+        """One step; a tenth of a second passes."""
+        self.now_ns += 100_000_000
+        if action in PACES:
+            self.inbox.pace(camera, PACES[action])
+        elif action in ("shut", "admit", "hurry"):
+            getattr(self.inbox, action)(camera)
         else:
-            inbox.admit(camera)
-    for camera, counts in inbox.counts().items():
-        assert (counts.captured, counts.looked_at) == (captured[camera], looked[camera])
-        assert counts.captured == counts.looked_at + counts.dropped + counts.withheld + counts.waiting
-    assert inbox.dropped == {name: counts.dropped for name, counts in inbox.counts().items() if counts.dropped}
+            getattr(self, action)(camera)
+
+    def put(self, camera: str) -> None:
+        self._lanes[camera].put(Frame(camera, self.captured[camera], self.now_ns, 0, PICTURE))
+        self.captured[camera] += 1
+
+    def withhold(self, camera: str) -> None:
+        self.inbox.withhold(camera)
+        self.captured[camera] += 1
+
+    def report(self, camera: str) -> None:
+        self._lanes[camera].report(CameraChange(camera, "online", "", 0, self.captured[camera]))
+
+    def replace(self, camera: str) -> None:
+        self._lanes[camera] = self.inbox.lane(camera)
+
+    def take(self, _camera: str = "") -> bool:
+        item = self.inbox.take(0)
+        if isinstance(item, Frame):
+            self.looked[item.camera] += 1
+            self.came[item.camera].append((item.seq, 1))
+        elif item is not None:
+            self.came[item.camera].append((item.frame_seq, 0))
+        return item is not None
+
+
+@given(ACTIONS)
+def test_every_frame_is_accounted_for_and_all_is_in_order(actions: list[tuple[str, str]]) -> None:
+    """At any pace: looks and changes of a camera come in the order of its frames, a change before what follows it."""
+    cameras = Cameras()
+    for action, camera in actions:
+        cameras.act(action, camera)
+        for counts in cameras.inbox.counts().values():
+            assert counts.captured == counts.looked_at + counts.dropped + counts.withheld + counts.waiting
+    while cameras.take():
+        pass
+    found = cameras.inbox.counts()
+    for camera, counts in found.items():
+        assert (counts.captured, counts.looked_at) == (cameras.captured[camera], cameras.looked[camera])
+        assert counts.waiting == 0
+    assert all(order == sorted(order) for order in cameras.came.values())
+    assert cameras.inbox.dropped == {name: counts.dropped for name, counts in found.items() if counts.dropped}
 
 
 def test_a_lossless_source_waits_until_its_frame_was_taken() -> None:

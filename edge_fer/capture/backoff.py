@@ -46,9 +46,21 @@ class Pacer:
 
     def __init__(self, max_fps: float | None) -> None:
         """None picks all."""
-        self._period_ns = 0 if max_fps is None else round(1e9 / max_fps)
+        self._period_ns = 0
         self._due_ns: int | None = None
         self._last_ns = 0
+        self.limit(max_fps)
+
+    def limit(self, max_fps: float | None) -> None:
+        """Pick so many from now on; the next picture is one of them if there are more to be."""
+        period_ns = 0 if max_fps is None else round(1e9 / max_fps)
+        if not period_ns or period_ns < self._period_ns:
+            self.hurry()
+        self._period_ns = period_ns
+
+    def hurry(self) -> None:
+        """The next picture is one of them, whenever it comes."""
+        self._due_ns = None
 
     def picks(self, time_ns: int) -> bool:
         """Whether the picture of this time is one of them; times never go back."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge_fer.capture.backoff import Pacer
 from edge_fer.events import CameraCondition
 from edge_fer.frame import Frame
 
@@ -31,7 +32,7 @@ class FrameCounts:
     captured: int = 0  # delivered by the camera
     looked_at: int = 0  # taken
     dropped: int = 0  # replaced by a newer one, because the machine was too slow
-    withheld: int = 0  # on purpose: frozen or dark pictures, above max_fps, too late, or paused
+    withheld: int = 0  # on purpose: frozen or dark, above max_fps, too hot or nobody there, too late, or paused
     waiting: int = 0
 
 
@@ -76,6 +77,7 @@ class Inbox:
         self._changes: list[CameraChange] = []
         self._changed = threading.Condition()
         self._shut: set[str] = set()
+        self._pacers: dict[str, Pacer] = {}
         self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
         self._lanes: dict[str, Lane] = {}
         self._gone: set[str] = set()  # cameras whose totals nobody wants to know now
@@ -127,7 +129,8 @@ class Inbox:
     def put(self, frame: Frame, *, lossless: bool = False, lane: Lane | None = None) -> None:
         """Leave a frame; a lossless source waits until the one before was taken, others replace it.
 
-        Frames of a camera that is shut are withheld; those that come by a `lane` that has ended are no more.
+        Frames of a camera that is shut are withheld, and those above what `pace` allows; those that come by a `lane`
+        that has ended are no more.
         """
         camera = frame.camera
         with self._changed:
@@ -139,7 +142,7 @@ class Inbox:
                 return
             tally = self._tallies[camera]
             tally.captured += 1
-            if camera in self._shut:
+            if camera in self._shut or not self._picks(frame):
                 tally.withheld += 1
                 return
             tally.dropped += camera in self._frames
@@ -164,6 +167,20 @@ class Inbox:
         """Take frames of the camera again."""
         with self._changed:
             self._shut.discard(camera)
+
+    def pace(self, camera: str, max_fps: float | None) -> None:
+        """Take at most so many of its frames a second from now on, evenly spaced; None: all. Never of a clip."""
+        with self._changed:
+            if camera in self._pacers:
+                self._pacers[camera].limit(max_fps)
+            elif max_fps is not None:
+                self._pacers[camera] = Pacer(max_fps)
+
+    def hurry(self, camera: str) -> None:
+        """Take the camera's next frame, whatever `pace` allows."""
+        with self._changed:
+            if camera in self._pacers:
+                self._pacers[camera].hurry()
 
     def report(self, change: CameraChange) -> None:
         """Leave a change of a camera."""
@@ -192,6 +209,11 @@ class Inbox:
             self._tallies[frame.camera].looked_at += 1
             self._changed.notify_all()
             return frame
+
+    def _picks(self, frame: Frame) -> bool:
+        pacer = self._pacers.get(frame.camera)
+        # A clip gives the same events on any machine, however hot.
+        return pacer is None or frame.clip_ms is not None or pacer.picks(frame.time_ns)
 
     def _due_change(self) -> CameraChange | None:
         """The oldest change that no frame of its own camera comes before."""

@@ -41,6 +41,18 @@ class Search(Protocol):
         """Faces of the frame around the place where one is expected."""
 
 
+class LookRate(NamedTuple):
+    """How often faces are looked for, where that is not left to the settings."""
+
+    every_frames: int = 1  # at least; the settings' own number where that is larger
+    every_ms: int = LOOK_AT_LEAST_MS  # but after this long in any case
+
+
+AS_SET = LookRate()
+EACH_FRAME_MS = 0
+"""As `every_ms`: in each frame."""
+
+
 class Seen(NamedTuple):
     """A face in a frame."""
 
@@ -73,6 +85,7 @@ class FaceFollower:
     def __init__(self, search: Search, settings: DetectorSettings | None = None) -> None:
         self._search, self._settings = search, settings or DetectorSettings()
         self._tracker = Tracker(self._settings.lost_after_ms)
+        self._rate = AS_SET
         self._size: tuple[int, int] | None = None
         self._plan: SearchPlan | None = None
         self._frames_since_look = 0
@@ -118,6 +131,10 @@ class FaceFollower:
             self._plan = search.plan(*self._size)
         self.search_now()
 
+    def look_every(self, rate: LookRate) -> None:
+        """Look for faces this often from the next frame on; missed and new ones in the very next frame as ever."""
+        self._rate = rate
+
     def search_now(self) -> None:
         """Search the whole next frame, whatever was searched before."""
         self._looked_ns = self._searched_ns = None
@@ -140,9 +157,8 @@ class FaceFollower:
         """Tracks to look around, none for the whole frame; None where this frame needs no look."""
         self._frames_since_look += 1
         tracks = self._tracker.tracks
-        regular = self._frames_since_look >= self._settings.every_frames or _over(
-            self._looked_ns, time_ns, LOOK_AT_LEAST_MS
-        )
+        every_frames = max(self._settings.every_frames, self._rate.every_frames)
+        regular = self._frames_since_look >= every_frames or _over(self._looked_ns, time_ns, self._rate.every_ms)
         cost = self._plan.cost if self._plan else 0.0
         search_due = _over(self._searched_ns, time_ns, self._settings.search_ms)
         if regular:

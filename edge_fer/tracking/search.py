@@ -105,6 +105,14 @@ class SearchPlan:
         return f"detector {self.model} on the whole frame{tiles}; finds faces of {self.smallest_px:.0f} px{wanted}"
 
 
+def needed_detectors(settings: DetectorSettings) -> list[DetectorName]:
+    """Those that frames of any size may need; the one for whole frames first, as far as that is known."""
+    if settings.min_face_px is not None or settings.max_distance_m is not None:
+        return list(BLAZEFACE)
+    whole: DetectorName = settings.model if settings.model != "auto" else "full"
+    return list(dict.fromkeys((whole, REGION_MODEL)))
+
+
 def plan_search(settings: DetectorSettings, width_px: int, height_px: int) -> SearchPlan:
     """The cheapest search of frames of this size that finds faces as small as wanted, or nearly so where none does."""
     wanted_px = settings.wanted_px(width_px)
@@ -172,14 +180,11 @@ class FaceSearch:
     ) -> None:
         """ModelError where the file of a detector that may be needed is missing or damaged."""
         self._settings = settings or DetectorSettings()
-        wish = self._settings.min_face_px is not None or self._settings.max_distance_m is not None
-        whole: list[DetectorName] = [self._settings.model] if self._settings.model != "auto" else ["full"]
-        names = list(BLAZEFACE) if wish else [*whole, REGION_MODEL]
         self.detectors = {
             name: FaceDetector(
                 name, min_score=self._settings.min_score, runtime=runtime, threads=threads, models=models
             )
-            for name in dict.fromkeys(names)
+            for name in needed_detectors(self._settings)
         }
 
     @property
