@@ -37,6 +37,8 @@ HEALTH = Channel("health", qos=1, retain=True, kept="newest")
 PRIVACY = Channel("privacy", qos=1, retain=True, kept="newest")  # the proof of a pause
 SELF_TEST = Channel("self-test", qos=1, retain=False, kept="every")
 THROUGHPUT = Channel("telemetry/throughput", qos=0, retain=False, kept="live", expiry_s=60)  # losing one is fine
+POWER = Channel("telemetry/power", qos=0, retain=False, kept="live", expiry_s=60)
+GOVERNOR = Channel("governor", qos=1, retain=True, kept="newest")  # how often it looks, and why not more often
 REPLY = Channel("rsp/{command}", qos=1, retain=False, kept="live", expiry_s=60)
 COMMAND = Channel("cmd/{command}", qos=1, retain=False, kept="live")  # incoming
 CLAIM = Channel("identity", qos=1, retain=False, kept="live", expiry_s=60)  # both ways
@@ -53,6 +55,8 @@ CHANNELS = (
     PRIVACY,
     SELF_TEST,
     THROUGHPUT,
+    POWER,
+    GOVERNOR,
     REPLY,
     COMMAND,
     CLAIM,

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -16,6 +16,7 @@ from edge_fer.classify import NetworkName, Prior, check_prior
 from edge_fer.decide import DecideSettings
 from edge_fer.envelope import EnvelopeKind
 from edge_fer.errors import ConfigError
+from edge_fer.governor.settings import GovernorSettings
 from edge_fer.health.selftest import SELF_TEST_CAMERA, SelfTestSettings
 from edge_fer.homeassistant.settings import HomeAssistantSettings
 from edge_fer.identity import default_node
@@ -26,12 +27,16 @@ from edge_fer.privacy import hide_password
 from edge_fer.quality import QualitySettings
 from edge_fer.remote.settings import CommandSettings
 from edge_fer.rules.settings import RuleTable, check_cameras, explain_rule
+from edge_fer.sensors.settings import PowerSettings
 from edge_fer.tflite import PrecisionChoice, RuntimeChoice
 from edge_fer.toml import Settings, read_toml
 from edge_fer.tracking.search import DetectorSettings
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,63}$")]
 """A part of a topic: lower case letters, digits and hyphens."""
+
+MOST_THREADS = 64
+"""Of one network."""
 
 
 class CameraSettings(WatchSettings):
@@ -93,10 +98,14 @@ class ModelSettings(Settings):
 
     network: NetworkName = "nano_b"
     precision: PrecisionChoice = "auto"
-    """auto: what XNNPACK runs fastest on the runtime."""
+    """auto: what `edge-fer tune` found best on this board; without it, what XNNPACK runs fastest on the runtime."""
 
     runtime: RuntimeChoice = "auto"
-    threads: int = Field(default=1, ge=1, le=64)
+    """auto: what `edge-fer tune` found best on this board; LiteRT without it, or what is installed."""
+
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | Literal["auto"] = "auto"
+    """auto: what `edge-fer tune` found best on this board; 1 without it."""
+
     max_faces_per_frame: int = Field(default=10, ge=1, le=1000)
     """More faces are read by turns, so that a crowd does not keep other cameras waiting."""
 
@@ -105,6 +114,15 @@ class ModelSettings(Settings):
 
     path: Annotated[Path, Field(strict=False)] | None = None
     """A model of your own, with its card beside it, instead of a shipped network."""
+
+    @field_validator("threads", mode="before")
+    @classmethod
+    def _is_a_number(cls, threads: object) -> object:
+        """One error of a union's members would be two that nobody understands."""
+        is_number = isinstance(threads, int) and not isinstance(threads, bool) and 1 <= threads <= MOST_THREADS
+        if not is_number and threads != "auto":
+            raise ValueError(f'found {threads!r}; give a number from 1 to {MOST_THREADS}, or "auto"')
+        return threads
 
     @field_validator("prior", mode="before")
     @classmethod
@@ -134,6 +152,8 @@ class Config(Settings):
     """Metrics for Prometheus; off without a port."""
 
     commands: CommandSettings = CommandSettings()
+    power: PowerSettings = PowerSettings()
+    governor: GovernorSettings = GovernorSettings()
     state_dir: Annotated[Path, Field(strict=False)] | None = None
     """What a restart must not forget; by default what systemd gives, else ~/.local/state/edge-fer/<node>."""
 
@@ -211,5 +231,7 @@ def _known_keys(tables: list[str]) -> list[str]:
         "homeassistant": HomeAssistantSettings,
         "metrics": MetricsSettings,
         "commands": CommandSettings,
+        "power": PowerSettings,
+        "governor": GovernorSettings,
     }
     return sorted((places[tables[0]] if tables else Config).model_fields)

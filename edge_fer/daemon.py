@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edge_fer.attendance import Attendance
+from edge_fer.board_watch import BoardWatch
 from edge_fer.capture.inbox import Inbox
 from edge_fer.capture.reader import CameraReader
 from edge_fer.capture.readers import CameraReaders
@@ -19,6 +20,8 @@ from edge_fer.clock import SyncWatch
 from edge_fer.config import Config
 from edge_fer.errors import UnavailableError
 from edge_fer.events import CameraCondition, NodeInfo, Payload, Publisher, message
+from edge_fer.governor.pacing import Pacing
+from edge_fer.governor.turn import GovernorTurn
 from edge_fer.health.monitor import HealthMonitor
 from edge_fer.health.selftest import SelfTester
 from edge_fer.homeassistant.presence import HomeAssistant
@@ -29,6 +32,7 @@ from edge_fer.mqtt.publisher import MqttPublisher
 from edge_fer.outbox.outbox import Outbox
 from edge_fer.perceive import Perception
 from edge_fer.pipeline import Pipeline
+from edge_fer.power_modes.ask import ask_power_mode
 from edge_fer.remote.commands import Remote
 from edge_fer.remote.queue import CommandQueue
 from edge_fer.remote.reload import ConfigSource, Hangup, NewConfig, Reloader
@@ -37,6 +41,7 @@ from edge_fer.scores.record import ScoreRecorder
 from edge_fer.telemetry import ThroughputMeter
 from edge_fer.tracking.follow import FaceFollower
 from edge_fer.upkeep import Memory, Upkeep
+from edge_fer.workload import Workload
 
 log = logging.getLogger(__name__)
 
@@ -76,22 +81,40 @@ class Orders:
     on_applied: Callable[[Config, NodeInfo], None] = lambda _config, _info: None
     """Called in the main thread with the configuration that runs from now on, and what `info` tells of it."""
 
+    set_power_mode: Callable[[str], str] = ask_power_mode
+    """Has a power mode set, and says for people what was done; blocks meanwhile."""
+
 
 class Daemon:
     """Readers, pipeline and upkeep around one publisher."""
 
     def __init__(
-        self, config: Config, models: Models, outputs: Outputs, boot_id: str, orders: Orders | None = None
+        self,
+        config: Config,
+        models: Models,
+        outputs: Outputs,
+        boot_id: str,
+        orders: Orders | None = None,
+        board: BoardWatch | None = None,
     ) -> None:
-        """Nothing is opened yet."""
+        """Nothing is opened yet. `board` None: no sensor is read."""
         self._outputs, self._boot_id, self._node = outputs, boot_id, config.node
         uris = {name: parse_camera_uri(camera.uri) for name, camera in config.camera.items()}
         self._config, self._on_applied = config, (orders or Orders()).on_applied
-        self._clock_synced = SyncWatch()
+        self._clock_synced, self._board, self._workload = SyncWatch(), board, Workload()
         self.inbox = Inbox()
+        pacing = Pacing(config.governor, self.inbox.pace)
+        self._governor = GovernorTurn(
+            config.governor,
+            pacing,
+            self._publish,
+            boot_id=boot_id,
+            watch=board,
+            throttle_point_c=board.throttle_point_c if board else None,
+        )
         self._number = itertools.count(1).__next__
         self.pipeline = Pipeline(
-            {name: _perception(config, models) for name in uris},
+            {name: self._perception(config, models) for name in uris},
             Judge(
                 list(uris),
                 decide=with_card_threshold(config.decide, models.reader),
@@ -104,12 +127,13 @@ class Daemon:
             publisher=outputs.publisher,
             on_observation=[outputs.recorder.put] if outputs.recorder else [],
             clock_synced=self._clock_synced,
+            pacing=pacing,
         )
         self._readers = CameraReaders(config.camera, self.inbox)
         self._tester = SelfTester(
             models.search.main, models.reader, boot_id=boot_id, period_s=config.self_test.period_s
         )
-        self._meter = ThroughputMeter(config.telemetry_s)
+        self._meter = ThroughputMeter(config.telemetry_s, workload=self._workload)
         self._upkeep = self._make_upkeep(config)
         self._remote = self._make_remote(config, models, orders or Orders())
         self._upkeep.also(self._obey)
@@ -163,6 +187,11 @@ class Daemon:
         self._readers.close(READER_STOP_S)
         self._remote.close(ERRAND_STOP_S)
 
+    def _perception(self, config: Config, models: Models) -> Perception:
+        follower = FaceFollower(self._workload.counting_search(models.search), config.detector)
+        reader = self._workload.counting_reader(models.reader)
+        return Perception(follower, reader, config.quality, config.model.max_faces_per_frame)
+
     def _publish(self, payload: Payload) -> None:
         self._outputs.publisher.publish(message(payload, self._node))
 
@@ -181,6 +210,7 @@ class Daemon:
             clock_synced=self._clock_synced,
             memory=self._outputs.memory,
             recorder=self._outputs.recorder,
+            board=self._board,
         )
 
     def _make_remote(self, config: Config, models: Models, orders: Orders) -> Remote:
@@ -200,15 +230,31 @@ class Daemon:
             replies=Replies(outputs.publisher.publish, node=config.node, boot_id=self._boot_id),
             pause_folder=outputs.memory.folder.path if outputs.memory else None,
             hangup=orders.hangup,
+            ask_mode=lambda wanted: self._set_power_mode(wanted, orders),
         )
+
+    def _set_power_mode(self, wanted: str, orders: Orders) -> str:
+        """In a thread of its own."""
+        try:
+            return orders.set_power_mode(wanted)
+        finally:
+            if self._board:
+                self._board.ask_mode_again()
 
     def _obey(self) -> Mapping[str, str]:
         """Between two turns: what others ask for."""
         self._readers.turn()
         self._remote.turn()
+        self._governor.turn(time.monotonic_ns())
         if self._outputs.presence:
+            if self._board:
+                self._outputs.presence.use_senses(self._board.senses)
             self._outputs.presence.turn(time.monotonic_ns())
-        return {"config-error": self._remote.problem, "camera-held": self._readers.problem}
+        return {
+            "config-error": self._remote.problem,
+            "camera-held": self._readers.problem,
+            "governor": self._governor.problem,
+        }
 
     def _apply(self, new: NewConfig) -> None:
         """Work by another configuration from the next turn on; cameras and rules that are the same notice nothing."""
@@ -224,7 +270,7 @@ class Daemon:
             self.pipeline.restart(name)
         for name in changes.added:
             self._readers.add(name, config.camera[name])
-            self.pipeline.add(name, lambda: _perception(config, models))
+            self.pipeline.add(name, lambda: self._perception(config, models))
         self._readers.order(config.camera)
         # Those without a list of cameras are about others now.
         if changes.added or changes.removed or self._config.rule != config.rule:
@@ -243,13 +289,18 @@ class Daemon:
         config, models = new.config, new.models
         self.pipeline.use(
             lambda perception: perception.use(
-                models.search, config.detector, models.reader, config.quality, config.model.max_faces_per_frame
+                self._workload.counting_search(models.search),
+                config.detector,
+                self._workload.counting_reader(models.reader),
+                config.quality,
+                config.model.max_faces_per_frame,
             ),
             with_card_threshold(config.decide, models.reader),
         )
         if new.changes.networks or "self_test" in new.changes.tables:
             self._tester.use(models.search.main, models.reader, config.self_test.period_s)
         self._meter.period_s = config.telemetry_s
+        self._governor.use(config.governor)
 
     def _start(self) -> None:
         """Tell what a restart left open, and only then open cameras that are not paused."""
@@ -265,7 +316,10 @@ class Daemon:
         self._readers.turn()
 
     def _check_threads(self) -> None:
-        """A thread that is missing would be missed by nobody else. UnavailableError where this node is another's."""
+        """A thread that is missing would be missed by nobody else. UnavailableError where this node is another's.
+
+        That of the sensors is a problem of health: a board that cannot be read must not end the watch of its cameras.
+        """
         mqtt, memory = self._outputs.mqtt, self._outputs.memory
         if mqtt and mqtt.fatal:
             raise UnavailableError(mqtt.fatal)
@@ -290,8 +344,3 @@ class Daemon:
 def _outbox_patience_s(config: Config) -> float:
     """Two periods of the self-test, each of which leaves something to be acknowledged."""
     return 2.0 * config.self_test.period_s
-
-
-def _perception(config: Config, models: Models) -> Perception:
-    follower = FaceFollower(models.search, config.detector)
-    return Perception(follower, models.reader, config.quality, config.model.max_faces_per_frame)

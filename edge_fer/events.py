@@ -15,8 +15,10 @@ from edge_fer.channels import (
     CAMERA_STATE,
     CAMERA_STATUS,
     CLAIM,
+    GOVERNOR,
     HEALTH,
     INFO,
+    POWER,
     PRIVACY,
     REPLY,
     SELF_TEST,
@@ -26,6 +28,7 @@ from edge_fer.channels import (
     topic,
 )
 from edge_fer.readability import Quality
+from edge_fer.sensors.readings import PowerSource
 
 SCHEMA_VERSION = 1
 
@@ -33,6 +36,7 @@ EventType = Literal["start", "update", "end"]
 EndReason = Literal["left", "camera", "paused", "stopped", "restart"]
 CameraCondition = Literal["connecting", "online", "stalled", "frozen", "dark", "offline", "disabled"]
 AlertState = Literal["active", "cleared"]
+GovernorCause = Literal["none", "temperature", "power", "throttled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +260,50 @@ class Throughput:
     occurred_at: str
     latency_ms: LatencyMs | None = None  # of all frames of the period; null without any
     schema_version: int = SCHEMA_VERSION
+    images_per_s: float = 0.0  # faces read per second
+    detections_per_s: float = 0.0  # frames, or regions of them, searched for faces per second
+    images_per_s_per_w: float | None = None  # over the watts of the whole board; null without a sensor
+    joules_per_image: float | None = None  # energy of the whole board over the faces read; null without either
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """Watts, energy, heat and clocks of the board in the last period."""
+
+    source: PowerSource
+    reason: str  # why watts are unavailable or only estimated; "" where they are measured
+    total_w: float | None  # mean of the period: energy over time; null: unavailable
+    rails_w: dict[str, float]  # newest, by name of the supply line
+    energy_j: float | None  # since the start of the daemon; null: unavailable
+    mode: str | None  # power mode or frequency cap; null: this board has none
+    mode_id: int | None  # of nvpmodel
+    temperature_c: float | None  # of the hottest zone, newest
+    temperatures_c: dict[str, float]  # newest, by name of the zone
+    throttled: list[str]  # what holds the board back now
+    throttled_since_boot: list[str]
+    throttling_known: bool  # false: this board does not tell
+    cpu_mhz: float | None  # mean of the cores that are online, newest
+    cores_online: int | None  # newest; null: not known
+    period_s: float
+    occurred_at: str
+    boot_id: str
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GovernorState:
+    """How often this node looks, and what keeps it from looking more often."""
+
+    level: int  # 0: as configured; each level more looks less often
+    levels: int  # the highest there is
+    cause: GovernorCause  # of the level
+    reason: str  # for people: what was found, and the limit
+    max_fps: float | None  # of each camera; null: as configured
+    detect_every_frames: int  # at least
+    idle_cameras: list[str]  # looked at less often because nobody is there
+    since: str
+    boot_id: str
+    schema_version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +340,8 @@ Payload = (
     | SelfTest
     | NodeInfo
     | Throughput
+    | Power
+    | GovernorState
     | Reply
     | Claim
 )
@@ -306,6 +356,8 @@ CHANNEL_OF: dict[type, Channel] = {
     SelfTest: SELF_TEST,
     NodeInfo: INFO,
     Throughput: THROUGHPUT,
+    Power: POWER,
+    GovernorState: GOVERNOR,
     Reply: REPLY,
     Claim: CLAIM,
 }

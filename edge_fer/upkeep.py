@@ -1,4 +1,4 @@
-"""What the daemon does between its turns: looks after cameras, pause, self-test, health and telemetry.
+"""What the daemon does between its turns: looks after cameras, pause, self-test, sensors, health and telemetry.
 
 Nothing here waits. A camera that hangs, a disk that is full or a broker that is away becomes a state or a problem.
 """
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_fer.board_watch import BoardWatch
 from edge_fer.capture.inbox import Inbox
 from edge_fer.capture.reader import CameraReader
 from edge_fer.events import Payload
@@ -88,15 +89,16 @@ class Upkeep:
         clock_synced: Callable[[], bool | None] = lambda: None,
         memory: Memory | None = None,
         recorder: ScoreRecorder | None = None,
+        board: BoardWatch | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`memory` None: a run that leaves nothing behind, such as a demonstration."""
+        """`memory` None: a run that leaves nothing behind, such as a demonstration; `board` None: no sensor is read."""
         self._clock_ns = clock_ns
         self._readers, self._inbox, self._publish = readers, inbox, publish
         self._health, self._tester, self._meter, self._latency = health, tester, meter, latency
         self._delivery = OutboxWatch(outbox_patience_s)
         self._outbox, self._clock_synced = outbox, clock_synced
-        self._mqtt, self._memory, self._recorder = mqtt, memory, recorder
+        self._mqtt, self._memory, self._recorder, self._board = mqtt, memory, recorder, board
         self._pausable = [PausableReader(reader) for reader in readers]
         self._also: Callable[[], Mapping[str, str]] = dict
         self._next_ns = 0
@@ -136,6 +138,8 @@ class Upkeep:
         if now_ns < self._next_ns:
             return
         self._next_ns = now_ns + PERIOD_NS
+        if self._board:
+            self._board.turn()
         for code, text in self._also().items():
             self._health.keep(code, text)
         for reader in self._readers:
@@ -148,7 +152,15 @@ class Upkeep:
         if self._health.due(now_ns):
             self._publish(self._health.sample(self._counters(), now_ns))
         if self._meter.due():
-            self._publish(self._meter.sample(self._inbox.counts(), self._latency.take()))
+            self._tell_telemetry()
+
+    def _tell_telemetry(self) -> None:
+        total_w = None
+        if self._board:
+            power = self._board.sample()
+            total_w = power.total_w
+            self._publish(power)
+        self._publish(self._meter.sample(self._inbox.counts(), self._latency.take(), total_w))
 
     def _look_for_problems(self, now_ns: int) -> None:
         keep = self._health.keep
@@ -157,6 +169,8 @@ class Upkeep:
             self._look_after_memory(self._memory)
         if self._recorder:
             keep("recording", self._recorder.problem or "")
+        if self._board:
+            self._look_after_board(self._board)
         if self._mqtt:
             self._keep_and_log("outbox", self._delivery.problem(self._mqtt, now_ns))
             problems = self._mqtt.problems  # it has logged them itself
@@ -168,6 +182,12 @@ class Upkeep:
         self._keep_and_log("state-folder", memory.folder.problem)
         self._health.keep("store", memory.store.problem if memory.store else "")
         self._health.keep("pause", memory.pause.problem)
+
+    def _look_after_board(self, board: BoardWatch) -> None:
+        problems = board.problems
+        self._health.keep("sensor", problems.sensor)  # whoever reads the sensors has logged it
+        self._keep_and_log("throttled", problems.throttled)
+        self._keep_and_log("under-voltage", problems.under_voltage)
 
     def _keep_and_log(self, code: str, text: str) -> None:
         """For problems that whoever finds them does not log."""

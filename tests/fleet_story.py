@@ -14,10 +14,12 @@ from edge_fer.events import (
     CameraStatus,
     CameraThroughput,
     ExpressionEvent,
+    GovernorState,
     Health,
     LatencyMs,
     Message,
     NodeInfo,
+    Power,
     Privacy,
     Problem,
     Throughput,
@@ -68,8 +70,38 @@ def throughput(**fps: float) -> Throughput:
     cameras = {name: CameraThroughput(fps=rate, captured=4800, dropped=7, withheld=3) for name, rate in fps.items()}
     return Throughput(
         period_s=10.0, cameras=cameras, cpu_percent=41.7, rss_bytes=127_225_856, occurred_at=at(0),
-        latency_ms=LatencyMs(13.5, 38.1, 59.5),
+        latency_ms=LatencyMs(13.5, 38.1, 59.5), images_per_s=37.0, detections_per_s=12.5, images_per_s_per_w=7.4,
+        joules_per_image=0.1351,
     )  # fmt: skip
+
+
+def power(**more: Any) -> Power:
+    known: dict[str, Any] = {
+        "source": "measured", "reason": "", "total_w": 5.0, "rails_w": {"VDD_IN": 5.1, "VDD_SOC": 1.2},
+        "energy_j": 7200.5, "mode": "15W", "mode_id": 0, "temperature_c": 61.5,
+        "temperatures_c": {"cpu-thermal": 61.5, "gpu-thermal": 58.0}, "throttled": ["throttled"],
+        "throttled_since_boot": ["throttled", "under-voltage"], "throttling_known": True, "cpu_mhz": 1190.4,
+        "cores_online": 6, "period_s": 10.0, "occurred_at": at(0), "boot_id": "boot-a",
+    }  # fmt: skip
+    return Power(**{**known, **more})
+
+
+def nothing_told() -> Power:
+    """Of a board without any sensor."""
+    return power(
+        source="unavailable", reason="no sensor", total_w=None, rails_w={}, energy_j=None, mode=None, mode_id=None,
+        temperature_c=None, temperatures_c={}, throttled=[], throttled_since_boot=[], throttling_known=False,
+        cpu_mhz=None,
+    )  # fmt: skip
+
+
+def governor(level: int = 0, boot_id: str = "boot-a", **more: Any) -> GovernorState:
+    known: dict[str, Any] = {
+        "level": level, "levels": 5, "cause": "temperature" if level else "none",
+        "reason": "81.5 °C in cpu-thermal, limit 80 °C" if level else "", "max_fps": 10.0 if level else None,
+        "detect_every_frames": 3, "idle_cameras": ["hall"], "since": at(0), "boot_id": boot_id,
+    }  # fmt: skip
+    return GovernorState(**{**known, **more})
 
 
 def alert(rule: str = "crying", state: Any = "active", boot_id: str = "boot-a", **more: Any) -> Alert:
@@ -139,6 +171,7 @@ def busy_fleet() -> Fleet:
     for sent, retained in told:
         fleet.take(incoming(sent, retained=retained), ns(5))
     fleet.take(raw("garage/status", "offline"), ns(6))
-    fleet.take(raw("living-room/telemetry/power", {"total_w": 4.21, "period_s": 10}), ns(6))
+    fleet.take(incoming(message(power(total_w=4.21), "living-room")), ns(6))
+    fleet.take(incoming(message(governor(2), "living-room"), retained=True), ns(6))
     fleet.take(raw("kitchen/info", b"\xff"), ns(6))
     return fleet

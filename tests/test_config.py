@@ -102,6 +102,12 @@ def test_everything_wrong_is_told_at_once_with_file_and_key(tmp_path: Path) -> N
             "camera.front.uri = 'sample:'\n[rule.cry]\nkind = 'expression'\nexpressions = ['sad']\nwindow_s = 0",
             "toml: rule.cry.expressions: 'sad' is no expression; did you mean 'sadness'?",
         ),
+        (
+            "camera.front.uri = 'sample:'\nmodel.threads = 0",
+            'model.threads: found 0; give a number from 1 to 64, or "auto"',
+        ),
+        ("camera.front.uri = 'sample:'\nmodel.threads = 'many'", "model.threads: found 'many'; give a number"),
+        ("camera.front.uri = 'sample:'\nmodel.threads = true", "model.threads: found True; give a number"),
         ("[camera.front]\nuri = 'sample:'\nstall_timeout_s = -1", "camera.front.stall_timeout_s: found -1"),
     ],
 )

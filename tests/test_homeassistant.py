@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_fer.board_watch import Senses
 from edge_fer.config import Config
 from edge_fer.errors import ConfigError
 from edge_fer.events import Message, NodeInfo
@@ -77,13 +78,56 @@ def test_every_camera_rule_and_the_node_have_their_entities() -> None:
     assert list(told) == [*of_cameras, "alert_crying", "alert_dead", *_OF_THE_NODE]
 
 
+def test_a_board_shows_what_it_has_a_sensor_for_and_nothing_that_will_never_be_known() -> None:
+    def keys(**senses: bool) -> set[str]:
+        return set(components(discovery(config(), INFO, Senses(**senses))))
+
+    bare = keys()
+    assert not bare & {"power", "energy", "efficiency", "temperature", "throttled", "clock", "power-mode"}
+    assert keys(power=True) - bare == {"power", "energy", "efficiency"}
+    assert keys(temperature=True, clock=True) - bare == {"temperature", "clock"}
+    assert keys(throttling=True) - bare == {"throttled"}
+    assert keys(mode=True) - bare == {"power-mode"}
+
+
+def test_energy_can_be_added_to_the_energy_dashboard() -> None:
+    told = components(discovery(config(), INFO, Senses(power=True)))
+    keys = ("device_class", "state_class", "unit_of_measurement", "state_topic")
+    topic = "edge-fer/lab/telemetry/power"
+    assert [told["energy"][key] for key in keys] == ["energy", "total_increasing", "kWh", topic]
+    assert [told["power"][key] for key in keys] == ["power", "measurement", "W", topic]
+    assert "entity_category" not in told["energy"], "the dashboard does not offer diagnostics"
+
+
+def test_a_sensor_that_is_found_late_shows_up_late_and_survives_a_reload() -> None:
+    said: list[Message] = []
+    presence = HomeAssistant(config(), INFO, said.append, lambda: None)
+    presence.start()
+    presence.use_senses(Senses())
+    assert len(said) == 1
+    presence.use_senses(Senses(power=True))
+    presence.reload(config("front", "hall"), INFO)
+    assert ["energy" in components(one) for one in said] == [False, True, True]
+    assert "camera_hall_faces" in components(said[-1])
+
+
+def test_the_sensors_of_another_board_are_taken_back() -> None:
+    said: list[Message] = []
+    presence = HomeAssistant(config(), INFO, said.append, lambda: None, Senses(temperature=True))
+    presence.start()
+    presence.subscriptions[TOPIC](published(discovery(config(), INFO, Senses(power=True, temperature=True))))
+    presence.turn(0)
+    gone = [key for key, one in components(said[-1]).items() if set(one) == {"platform"}]
+    assert gone == ["power", "energy", "efficiency"]
+
+
 def test_an_alert_that_is_off_is_never_shown_as_safe() -> None:
     told = components(discovery(config(rule={"crying": {"kind": "expression", "expressions": ["sadness"]}}), INFO))
     assert told["alert_crying"]["device_class"] == "problem"
 
 
 _OF_A_CAMERA = ("expression", "faces", "event", "status", "fps")
-_OF_THE_NODE = ("health", "self-test", "outbox", "uptime", "cpu", "memory", "privacy")
+_OF_THE_NODE = ("health", "self-test", "outbox", "uptime", "cpu", "memory", "images", "governor", "privacy")
 
 
 def test_names_that_look_alike_never_share_an_entity() -> None:

@@ -9,11 +9,25 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_story import alert, at, condition, event, health, info, problem, sees, throughput
+from fleet_story import (
+    alert,
+    at,
+    condition,
+    event,
+    governor,
+    health,
+    info,
+    nothing_told,
+    power,
+    problem,
+    sees,
+    throughput,
+)
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
@@ -70,6 +84,8 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
 def tell_all(metrics: Metrics) -> None:
     tell(metrics, info())
     tell(metrics, throughput(front=22.5, hall=14.9))
+    tell(metrics, power())
+    tell(metrics, governor(2))
     tell(metrics, health("boot-a", problem(), outbox_events=3, outbox_oldest_s=12.5, outbox_bytes=900, events_lost=2))
     for camera, state in (("front", condition("online")), ("hall", condition("offline", "unplugged"))):
         tell(metrics, state, camera)
@@ -103,6 +119,25 @@ def test_each_metric_says_what_was_published(metrics: Metrics) -> None:
         ("edge_fer_latency_seconds", "0.99"): 0.0595,
         ("edge_fer_cpu_ratio",): pytest.approx(0.417),
         ("edge_fer_resident_memory_bytes",): 127_225_856,
+        ("edge_fer_images_per_second",): 37.0,
+        ("edge_fer_detections_per_second",): 12.5,
+        ("edge_fer_image_joules",): 0.1351,
+        ("edge_fer_power_watts",): 5.0,
+        ("edge_fer_rail_power_watts", "VDD_IN"): 5.1,
+        ("edge_fer_rail_power_watts", "VDD_SOC"): 1.2,
+        ("edge_fer_energy_joules_total",): 7200.5,
+        ("edge_fer_temperature_celsius", "cpu-thermal"): 61.5,
+        ("edge_fer_temperature_celsius", "gpu-thermal"): 58.0,
+        ("edge_fer_throttled", "throttled"): 1,
+        **{("edge_fer_throttled", flag): 0 for flag in (*_QUIET, "under-voltage")},
+        ("edge_fer_throttled_since_boot", "throttled"): 1,
+        ("edge_fer_throttled_since_boot", "under-voltage"): 1,
+        **{("edge_fer_throttled_since_boot", flag): 0 for flag in _QUIET},
+        ("edge_fer_cpu_hertz",): pytest.approx(1.1904e9),
+        ("edge_fer_cores_online",): 6,
+        ("edge_fer_power_mode", "15W"): 1,
+        ("edge_fer_governor_level",): 2,
+        ("edge_fer_cameras_idle",): 1,
         ("edge_fer_sample_timestamp_seconds",): 1234.5,
         ("edge_fer_healthy",): 0,
         ("edge_fer_problem", "state-folder"): 1,
@@ -128,6 +163,21 @@ def test_each_metric_says_what_was_published(metrics: Metrics) -> None:
         ("edge_fer_events_total", "front", "end"): 1,
         ("edge_fer_self_test_passed",): 1,
     }
+
+
+_QUIET = ("frequency-capped", "soft-temperature-limit", "over-current")
+
+
+def test_a_board_without_sensors_has_no_metric_of_them_and_never_a_zero(metrics: Metrics) -> None:
+    tell(metrics, nothing_told())
+    assert samples(metrics) == {("edge_fer_cores_online",): 6}
+
+
+def test_an_image_has_no_joules_where_nobody_was_there(metrics: Metrics) -> None:
+    tell(metrics, replace(throughput(), images_per_s=0.0, images_per_s_per_w=0.0, joules_per_image=None))
+    known = samples(metrics)
+    assert known["edge_fer_images_per_second",] == 0
+    assert ("edge_fer_image_joules",) not in known
 
 
 def test_a_camera_is_in_exactly_one_state(metrics: Metrics) -> None:

@@ -25,6 +25,7 @@ from edge_fer.loaded import Models
 from edge_fer.look import CameraNews, Tick
 from edge_fer.memory.pause import PauseControl
 from edge_fer.memory.pause_file import PAUSE_FILE, ask_pause, read_request
+from edge_fer.power_modes.choose import NoModesError
 from edge_fer.remote.commands import Remote
 from edge_fer.remote.differences import differences
 from edge_fer.remote.queue import CommandQueue
@@ -96,11 +97,13 @@ def test_every_key_is_applied_or_needs_a_restart() -> None:
         "quality": {"min_size_px": 20},
         "decide": {"hold_ms": 1},
         "self_test": {"period_s": 0},
+        "power": {"sample_s": 5.0},
+        "governor": {"idle_fps": 1.0},
     }
     assert set(changed) == set(Config.model_fields), "a new key: say in differences.APPLIED whether a reload applies it"
     found = differences(config(), load_config(None, changed))
     needs_restart = {"node", "state_dir", "broker", "commands.allow"}
-    needs_restart |= {"outbox.max_events", "homeassistant.enabled", "metrics.port"}
+    needs_restart |= {"outbox.max_events", "homeassistant.enabled", "metrics.port", "power.sample_s"}
     assert set(found.fixed) == needs_restart
     two = config(broker={"url": "mqtt://a", "password_file": "/p"}), config(broker={"url": "mqtt://b"})
     assert differences(*two).fixed == ("broker.url", "broker.password_file")
@@ -438,7 +441,12 @@ def test_a_camera_that_comes_is_under_a_pause_of_all(tmp_path: Path) -> None:
 class Desk:
     """A node with its commands, and a clock."""
 
-    def __init__(self, folder: Path | None, reloader: Reloader | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        reloader: Reloader | None = None,
+        ask_mode: Callable[[str], str] = "power mode {} is set".format,
+    ) -> None:
         self.now_ns = 0
         self.sent: list[Message] = []
         self.searched: list[tuple[str, ...]] = []
@@ -452,6 +460,7 @@ class Desk:
             replies=Replies(self.sent.append, node="lab", boot_id="b", clock_ns=lambda: self.now_ns),
             pause_folder=folder,
             hangup=self.hangup,
+            ask_mode=ask_mode,
             clock_ns=lambda: self.now_ns,
         )
 
@@ -477,6 +486,47 @@ def test_commands_are_carried_out_in_order_one_in_a_turn(tmp_path: Path) -> None
     assert desk.searched == [("front", "hall")]
     (pause,) = read_request(tmp_path).pauses
     assert (pause.camera, pause.by) == ("hall", "mqtt")
+
+
+def test_a_power_mode_is_set_beside_the_main_thread_one_at_a_time() -> None:
+    gate, asked = threading.Event(), []
+
+    def ask(mode: str) -> str:
+        asked.append(mode)
+        assert gate.wait(120)
+        return f"power mode {mode} is set"
+
+    desk = Desk(None, ask_mode=ask)
+    for command, body in (("set-power-mode", {"mode": "15W", "id": "1"}), ("set-power-mode", {"mode": "2"})):
+        desk.queue.take(incoming(command, body))
+    desk.queue.take(incoming("detect-now", {"cameras": ["front"]}))
+    for _ in range(3):
+        desk.turn()
+    assert desk.replies() == [
+        ("set-power-mode", False, "busy: another power mode is being set"),
+        ("detect-now", True, "the whole next frame is searched: front"),
+    ]
+    gate.set()
+    wait_for(lambda: desk.turn() or len(desk.sent) == 3)
+    assert (asked, desk.replies()[-1]) == (["15W"], ("set-power-mode", True, "power mode 15W is set"))
+    assert desk.sent[-1].body["id"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("err", "told"),
+    [
+        (NoModesError("power mode 15W: this machine has neither"), "power mode 15W: this machine has neither"),
+        (KeyError("x"), "KeyError: 'x'"),
+    ],
+)
+def test_a_power_mode_that_is_not_set_is_told_with_its_reason(err: Exception, told: str) -> None:
+    def ask(_mode: str) -> str:
+        raise err
+
+    desk = Desk(None, ask_mode=ask)
+    desk.queue.take(incoming("set-power-mode", {"mode": "15W"}))
+    wait_for(lambda: desk.turn() or desk.sent)
+    assert desk.replies() == [("set-power-mode", False, told)]
 
 
 def test_a_pause_that_cannot_be_written_is_told() -> None:

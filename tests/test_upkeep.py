@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pytest
 from drawn_faces import landmarks
 
+from edge_fer.board_watch import BoardWatch
 from edge_fer.capture.inbox import Inbox
-from edge_fer.events import Health, Payload, Privacy, SelfTest, Throughput
+from edge_fer.events import Health, Payload, Power, Privacy, SelfTest, Throughput
 from edge_fer.frame import Face
 from edge_fer.health.drawn_face import drawn_face_box
 from edge_fer.health.monitor import HealthMonitor
@@ -24,8 +25,10 @@ from edge_fer.memory.pause_file import Moment, ask_pause, ask_resume
 from edge_fer.memory.state_folder import StateFolder
 from edge_fer.outbox.database import DATABASE_FILE
 from edge_fer.outbox.store import Store
+from edge_fer.sensors.readings import PowerReading, Reading, ThrottleFlag, Throttling
 from edge_fer.telemetry import LatencyMeter, ThroughputMeter
 from edge_fer.upkeep import PAUSED, Memory, PausableReader, Upkeep
+from edge_fer.workload import Workload
 
 S = 1_000_000_000
 FACE = Face(drawn_face_box(*FRAME_PX), landmarks(140, 105, 180, 105), 0.9)
@@ -98,6 +101,24 @@ class Recorder:
 
 
 @dataclass
+class Sensors:
+    """A board of 5 W."""
+
+    alive: bool = True
+    problems: tuple[str, ...] = ()
+    flags: tuple[ThrottleFlag, ...] = ()
+    waiting: list[Reading] = field(default_factory=list)
+
+    def read(self, now_ns: int) -> None:
+        power = PowerReading("measured", 5.0)
+        self.waiting.append(Reading(now_ns, power, throttling=Throttling(self.flags), problems=self.problems))
+
+    def readings(self) -> list[Reading]:
+        taken, self.waiting = self.waiting, []
+        return taken
+
+
+@dataclass
 class Node:
     """What the main loop sees of one node, its time and all that it publishes."""
 
@@ -107,6 +128,8 @@ class Node:
     outbox: Waiting = field(default_factory=Waiting)
     recorder: Recorder = field(default_factory=Recorder)
     networks: Networks = field(default_factory=Networks)
+    sensors: Sensors | None = None
+    work: Workload = field(default_factory=Workload)
     published: list[Payload] = field(default_factory=list)
     now_ns: int = 100 * S
 
@@ -116,7 +139,10 @@ class Node:
         names = [reader.camera for reader in self.readers]
         pause = PauseControl(self.folder, names, node="lab", boot_id="b", clock=self.moment)
         self.memory = Memory(state, self.store, pause, ())
-        parts: dict[str, Any] = {"mqtt": self.way, "outbox": self.outbox, "recorder": self.recorder}
+        board = None
+        if self.sensors:
+            board = BoardWatch(self.sensors, boot_id="b", sample_s=2, clock_ns=lambda: self.now_ns)
+        parts: dict[str, Any] = {"board": board, "mqtt": self.way, "outbox": self.outbox, "recorder": self.recorder}
         self.upkeep = Upkeep(
             self.readers,  # type: ignore[arg-type]
             Inbox(),
@@ -124,7 +150,7 @@ class Node:
             health=HealthMonitor(boot_id="b", started_ns=self.now_ns),
             tester=SelfTester(self.networks, self.networks, boot_id="b", period_s=300),
             outbox_patience_s=600,
-            meter=ThroughputMeter(3600),
+            meter=ThroughputMeter(3600, workload=self.work, clock_s=lambda: self.now_ns / S),
             latency=LatencyMeter(),
             memory=self.memory,
             clock_ns=lambda: self.now_ns,
@@ -138,6 +164,8 @@ class Node:
     def pass_s(self, seconds: float, turns: int = 1) -> None:
         for _ in range(turns):
             self.now_ns += round(seconds * S / turns)
+            if self.sensors:
+                self.sensors.read(self.now_ns)
             self.upkeep.turn()
 
     def of(self, kind: type) -> list[Any]:
@@ -215,6 +243,43 @@ def test_a_recording_that_has_ended_is_a_problem(node: Node) -> None:
     node.recorder.problem = "scores.jsonl: scores are recorded no more (No space left on device)"
     node.pass_s(1)
     assert node.problems() == {"recording": node.recorder.problem}
+
+
+def test_watts_and_throughput_are_told_together_and_an_image_has_its_joules(tmp_path: Path) -> None:
+    node = Node(tmp_path, sensors=Sensors())
+    node.pass_s(3500, turns=350)
+    assert (node.of(Power), node.of(Throughput)) == ([], [])
+    node.work.images = 7200
+    node.pass_s(100, turns=10)
+    (power,), (throughput,) = node.of(Power), node.of(Throughput)
+    assert [type(payload) for payload in node.published[-2:]] == [Power, Throughput]
+    assert (power.total_w, power.period_s, throughput.period_s) == (5.0, 3600.0, 3600.0)
+    # 2 a second at 5 W: 0.4 per joule, 2.5 J each.
+    assert (throughput.images_per_s, throughput.images_per_s_per_w, throughput.joules_per_image) == (2.0, 0.4, 2.5)
+
+
+def test_without_sensors_no_watts_are_told(node: Node) -> None:
+    node.pass_s(3600, turns=10)
+    assert node.of(Power) == []
+    assert node.of(Throughput)[-1].images_per_s_per_w is None
+
+
+def test_what_the_board_suffers_from_is_a_problem_until_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sensors = Sensors(problems=("/sys/class/hwmon/hwmon3/curr1_input: Permission denied",))
+    node = Node(tmp_path, sensors=sensors)
+    node.pass_s(2, turns=20)
+    assert node.problems() == {"sensor": sensors.problems[0]}
+    sensors.problems, sensors.flags = (), ("throttled", "under-voltage")
+    node.pass_s(2, turns=20)
+    assert set(node.problems()) == {"sensor", "throttled", "under-voltage"}  # each is kept for a minute
+    sensors.flags = ()
+    node.pass_s(59, turns=59)
+    assert set(node.problems()) == {"throttled", "under-voltage"}
+    node.pass_s(4, turns=40)
+    assert node.problems() == {}
+    assert caplog.text.count("the supply gave too little voltage") == 1
 
 
 def test_without_a_state_folder_it_works_on_and_says_what_is_forgotten(

@@ -5,7 +5,24 @@ from __future__ import annotations
 import json
 
 import pytest
-from fleet_story import T0_NS, alert, at, condition, event, health, incoming, info, ns, problem, raw, sees, well
+from fleet_story import (
+    T0_NS,
+    alert,
+    at,
+    condition,
+    event,
+    governor,
+    health,
+    incoming,
+    info,
+    nothing_told,
+    ns,
+    power,
+    problem,
+    raw,
+    sees,
+    well,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +30,7 @@ from edge_fer.channels import CHANNELS
 from edge_fer.dashboard.fleet import Fleet
 from edge_fer.dashboard.node import PARTS_MAX, SILENT_S
 from edge_fer.dashboard.payload import harmless, unix_ns
-from edge_fer.dashboard.views import NodeView
+from edge_fer.dashboard.views import GovernorView, NodeView
 from edge_fer.events import Message, Privacy, alert_history, message
 from edge_fer.mqtt.incoming import Incoming
 
@@ -138,6 +155,24 @@ def test_watts_where_somebody_tells_them(fleet: Fleet) -> None:
     take(fleet, raw("lab/telemetry/power", {"total_w": 4.25, "rails": {"cpu": [1]}}))
     assert lab(fleet, 10).total_w == 4.25
     assert lab(fleet, 60).total_w is None
+
+
+def test_heat_and_watts_of_a_board_and_nothing_of_one_without_sensors(fleet: Fleet) -> None:
+    take(fleet, incoming(message(power(), "lab")))
+    assert (lab(fleet, 10).total_w, lab(fleet, 10).temperature_c) == (5.0, 61.5)
+    assert lab(fleet, 60).temperature_c is None
+    take(fleet, incoming(message(nothing_told(), "lab")))
+    assert (lab(fleet, 10).total_w, lab(fleet, 10).temperature_c) == (None, None)
+
+
+def test_a_governor_of_an_earlier_run_is_not_shown(fleet: Fleet) -> None:
+    assert lab(fleet).governor is None
+    take(fleet, incoming(message(governor(2), "lab"), retained=True))
+    assert lab(fleet).governor == GovernorView(2, 5, "temperature", "81.5 °C in cpu-thermal, limit 80 °C")
+    take(fleet, incoming(message(info("boot-b"), "lab")))
+    assert lab(fleet).governor is None
+    take(fleet, raw("lab/governor", b"", retained=True))
+    assert lab(fleet).governor is None
 
 
 def test_silence_is_noticed(fleet: Fleet) -> None:

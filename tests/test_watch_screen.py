@@ -17,10 +17,12 @@ from fleet_story import (
     busy_fleet,
     condition,
     event,
+    governor,
     health,
     incoming,
     info,
     ns,
+    power,
     problem,
     raw,
     sees,
@@ -84,7 +86,7 @@ def test_all_that_matters_is_in_words() -> None:
         "ALERT living-room/crying  since 11:05:29 (1m 20s)",
         "Look after the child.",
         "● living-room  online (up 2h 03m)  0.1.0  Raspberry Pi 5 Model B",
-        "37.4 fps  p95 38 ms  CPU 42 %  121 MiB  4.2 W  outbox 0",
+        "37.4 fps  p95 38 ms  CPU 42 %  121 MiB  4.2 W  62 °C  slowed 2/5 (temperature)  outbox 0",
         "2 faces   sadness     ████████░░  83%   22.5 fps",
         "○ garage  OFFLINE for 3s, values are stale",
         "problem state-folder (since 10m 09s): /var/lib/edge-fer: read-only file system",
@@ -153,6 +155,7 @@ def test_no_text_of_a_node_reaches_the_terminal_raw(text: str, width: int) -> No
         ("alert/crying/events", {"state": text, "why": text}),
         ("health", {"problems": [{"code": text, "text": text}]}),
         ("privacy", {"paused": True, "cameras": [text]}),
+        ("governor", {"level": 1, "levels": 5, "cause": text, "reason": text}),
     ]
     fleet.take(raw("lab/status", "online"), ns(1))
     for topic, body in told:
@@ -183,6 +186,12 @@ def test_changes_as_lines() -> None:
     assert tell(message(condition("online"), "lab", "hall")) == ["lab/hall  online"]
     assert tell(message(sees(1, "fear", 0.71), "lab", "hall")) == ["lab/hall  faces 1, fear 71%"]
     assert tell(message(throughput(hall=3.0), "lab")) == []
+    assert tell(message(power(), "lab")) == []
+    assert tell(message(governor(), "lab")) == []
+    slowed = ["lab  slowed to level 2 of 5: 81.5 °C in cpu-thermal, limit 80 °C"]
+    assert tell(message(governor(2), "lab")) == slowed
+    assert tell(message(governor(2, idle_cameras=[]), "lab")) == [], "cameras without anybody are no news"
+    assert tell(message(governor(), "lab")) == ["lab  not slowed"]
     assert tell(message(event(1), "lab", "front")) == ["lab/front  track 1  update  happiness 91%"]
     assert tell(message(alert(), "lab", "crying")) == [f"lab  ALERT crying: {why}  Look after the child."]
     assert tell(message(alert(), "lab", "crying")) == [], "nothing new"

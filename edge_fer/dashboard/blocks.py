@@ -110,6 +110,8 @@ def _figures(node: NodeView) -> str:
         "" if node.cpu_percent is None else f"CPU {node.cpu_percent:.0f} %",
         "" if node.rss_bytes is None else mebibytes(node.rss_bytes),
         "" if node.total_w is None else f"{node.total_w:.1f} W",
+        "" if node.temperature_c is None else f"{node.temperature_c:.0f} °C",
+        f"slowed {slowed.level}/{slowed.levels} ({slowed.cause})" if (slowed := node.governor) and slowed.level else "",
         "" if node.outbox_events is None else f"outbox {node.outbox_events}",
         f"{node.events_lost} LOST" if node.events_lost else "",
     ]

@@ -41,6 +41,11 @@ def changes(before: NodeView, after: NodeView) -> Iterator[str]:
         yield from _camera(name, cameras.get(camera.name) or CameraView(name=camera.name), camera)
     yield from _alerts(before, after)
     yield from _problems(before, after)
+    slowed = before.governor.level if before.governor else 0
+    if (now := after.governor) and now.level != slowed:
+        yield (
+            f"{name}  slowed to level {now.level} of {now.levels}: {now.reason}" if now.level else f"{name}  not slowed"
+        )
     if after.paused != before.paused:
         yield f"{name}  privacy pause: {', '.join(after.paused)}" if after.paused else f"{name}  no privacy pause"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from edge_fer.dashboard.payload import Body, read_body
-from edge_fer.dashboard.views import AlertView, CameraView, NodeView, ProblemView, Status
+from edge_fer.dashboard.views import AlertView, CameraView, GovernorView, NodeView, ProblemView, Status
 from edge_fer.mqtt.incoming import Incoming
 
 PARTS_MAX = 32
@@ -89,6 +89,7 @@ class _Sample(NamedTuple):
     cpu_percent: float | None
     rss_bytes: int | None
     total_w: float | None
+    temperature_c: float | None
 
     @classmethod
     def of(cls, body: Body, received_ns: int) -> _Sample:
@@ -100,12 +101,13 @@ class _Sample(NamedTuple):
             body.number("cpu_percent"),
             body.count("rss_bytes"),
             body.number("total_w"),
+            body.number("temperature_c"),
         )
 
 
 _NO_INFO = _Info("", "", "", None)
 _NO_HEALTH = _Health(0, None, None, None, None, None, ())
-_NO_SAMPLE = _Sample(0, {}, None, None, None, None)
+_NO_SAMPLE = _Sample(0, {}, None, None, None, None, None)
 
 
 class Node:
@@ -123,13 +125,14 @@ class Node:
         self._health = _NO_HEALTH
         self._pause = _Pause()
         self._throughput = self._power = _NO_SAMPLE
+        self._governor: tuple[GovernorView, str | None] | None = None  # with the boot id
 
     @property
     def empty(self) -> bool:
         """Whether nothing is known of it (any more)."""
         parts = (self._info, self._health, self._pause, self._throughput, self._power)
         nothing = parts == (_NO_INFO, _NO_HEALTH, _Pause(), _NO_SAMPLE, _NO_SAMPLE)
-        return nothing and self._status == "unknown" and not (self._cameras or self._alerts)
+        return nothing and self._status == "unknown" and not (self._cameras or self._alerts or self._governor)
 
     def take(self, levels: list[str], incoming: Incoming, now_ns: int) -> bool | None:
         """A message, `levels` of its topic below the node; False: it cannot be read, None: it is nothing to show."""
@@ -156,6 +159,7 @@ class Node:
         """What is known, and how far it still holds."""
         status = self._present_status()
         info, health, sample = self._info, self._health, self._throughput
+        power = self._power if now_ns <= self._power.until_ns else _NO_SAMPLE
         health_stale = self._is_other_boot(health.boot_id)
         lasts = status != "offline" and not health_stale and health.uptime_s is not None
         return NodeView(
@@ -175,7 +179,9 @@ class Node:
             latency_p95_ms=sample.latency_p95_ms,
             cpu_percent=sample.cpu_percent,
             rss_bytes=sample.rss_bytes or health.rss_bytes,
-            total_w=self._power.total_w if now_ns <= self._power.until_ns else None,
+            total_w=power.total_w,
+            temperature_c=power.temperature_c,
+            governor=self._governor[0] if self._governor and not self._is_other_boot(self._governor[1]) else None,
             outbox_events=health.outbox_events,
             events_lost=health.events_lost,
             paused=self._pause.cameras,
@@ -218,6 +224,9 @@ class Node:
 
     def _take_power(self, body: Body | None, now_ns: int) -> None:
         self._power = _Sample.of(body, now_ns) if body else _NO_SAMPLE
+
+    def _take_governor(self, body: Body | None, _now_ns: int) -> None:
+        self._governor = (_governor(body), body.text("boot_id")) if body else None
 
     def _take_camera(self, name: str, kind: str, payload: bytes, now_ns: int) -> bool:
         known = self._cameras.get(name) or _Camera(CameraView(name=name))
@@ -282,6 +291,7 @@ class Node:
         "privacy": _take_privacy,
         "telemetry/throughput": _take_throughput,
         "telemetry/power": _take_power,
+        "governor": _take_governor,
     }
 
 
@@ -295,6 +305,11 @@ def _alert(node: str, rule: str, body: Body) -> AlertView:
         quiet=body.flag("quiet") or False,
         stale=False,
     )
+
+
+def _governor(body: Body) -> GovernorView:
+    level, levels = body.count("level") or 0, body.count("levels") or 0
+    return GovernorView(level, levels, body.text("cause") or "", body.text("reason") or "")
 
 
 def _problems(health: Body) -> tuple[ProblemView, ...]:

@@ -23,6 +23,15 @@ class CameraView:
     stale: bool = False  # of an earlier run
 
 
+class GovernorView(NamedTuple):
+    """How much less often than configured a node looks, and why."""
+
+    level: int  # 0: as configured
+    levels: int
+    cause: str
+    reason: str
+
+
 class ProblemView(NamedTuple):
     """What a node says is wrong with it."""
 
@@ -77,6 +86,8 @@ class NodeView:
     cpu_percent: float | None = None
     rss_bytes: int | None = None
     total_w: float | None = None
+    temperature_c: float | None = None
+    governor: GovernorView | None = None
     outbox_events: int | None = None
     events_lost: int | None = None
     paused: tuple[str, ...] = ()  # cameras that are proven to be closed

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from edge_fer.board_watch import Senses
 from edge_fer.channels import BASE, CAMERA_STATUS, INFO, STATUS, topic
 from edge_fer.config import Config
 from edge_fer.events import Message, NodeInfo
@@ -23,12 +24,18 @@ from edge_fer.homeassistant.entities import (
     privacy_entity,
 )
 
+NO_SENSES = Senses()
+"""Of a board that tells nothing."""
+
 _SWITCHES = frozenset({"pause", "resume"})
 """Commands that the privacy switch needs."""
 
 
-def discovery(config: Config, info: NodeInfo) -> Message:
-    """What announces the node, its cameras and its rules. Pure: the same configuration gives the same bytes."""
+def discovery(config: Config, info: NodeInfo, senses: Senses = NO_SENSES) -> Message:
+    """What announces the node, its cameras and its rules, and what its board can tell.
+
+    Pure: the same configuration and board give the same bytes.
+    """
     device = device_name(config.node)
     body = {
         "device": {
@@ -39,7 +46,7 @@ def discovery(config: Config, info: NodeInfo) -> Message:
             "sw_version": info.version,
         },
         "origin": {"name": BASE, "sw_version": info.version},
-        "components": {entity.key: component(entity, config.node) for entity in entities(config)},
+        "components": {entity.key: component(entity, config.node) for entity in entities(config, senses)},
     }
     return announcement(config.homeassistant.prefix, config.node, body)
 
@@ -67,7 +74,7 @@ def unique_id(node: str, key: str) -> str:
     return f"{BASE}_{node}_{key}"
 
 
-def entities(config: Config) -> Iterator[Entity]:
+def entities(config: Config, senses: Senses = NO_SENSES) -> Iterator[Entity]:
     """All of a node, in the order in which they are announced."""
     enveloped = config.broker is not None and config.broker.envelope != "plain"
     events_in = "value_json.data" if enveloped else "value_json"
@@ -75,7 +82,7 @@ def entities(config: Config) -> Iterator[Entity]:
         yield from camera_entities(camera, config.telemetry_s, events_in=events_in)
     for name in config.rule:
         yield alert_entity(name)
-    yield from node_entities(config.telemetry_s)
+    yield from node_entities(config.telemetry_s, senses)
     can_switch = set(config.commands.allow) >= _SWITCHES
     yield privacy_entity(config.node, len(config.camera), can_switch=can_switch)
 

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
+from edge_fer.board_watch import Senses
 from edge_fer.channels import (
     ALERT,
     CAMERA_EVENTS,
     CAMERA_STATE,
     CAMERA_STATUS,
     COMMAND,
+    GOVERNOR,
     HEALTH,
+    POWER,
     PRIVACY,
     THROUGHPUT,
     Channel,
@@ -94,8 +97,8 @@ def alert_entity(name: str) -> Entity:
     )  # fmt: skip
 
 
-def node_entities(telemetry_s: float) -> Iterator[Entity]:
-    """Of the node itself."""
+def node_entities(telemetry_s: float, senses: Senses) -> Iterator[Entity]:
+    """Of the node itself; nothing that its board has no sensor for."""
     yield Entity(
         "health", "binary_sensor", "Health", HEALTH, "{{ 'OFF' if value_json.ok else 'ON' }}",
         diagnostic=True, period_s=HEALTH_PERIOD_S,
@@ -108,12 +111,32 @@ def node_entities(telemetry_s: float) -> Iterator[Entity]:
         diagnostic=True, period_s=HEALTH_PERIOD_S, attributes=_attributes("self_test_at"),
         more={"device_class": "problem"},
     )  # fmt: skip
-    periods_s = {HEALTH: HEALTH_PERIOD_S, THROUGHPUT: telemetry_s}
+    periods_s = {HEALTH: HEALTH_PERIOD_S, THROUGHPUT: telemetry_s, POWER: telemetry_s}
     for gauge in _GAUGES:
+        if gauge.sense is None or getattr(senses, gauge.sense):
+            yield Entity(
+                gauge.key, "sensor", gauge.name, gauge.channel, f"{{{{ value_json.{gauge.value} }}}}",
+                diagnostic=gauge.diagnostic, period_s=periods_s[gauge.channel],
+                more=_measured(gauge.unit, **gauge.more),
+            )  # fmt: skip
+    if senses.mode:
         yield Entity(
-            gauge.key, "sensor", gauge.name, gauge.channel, f"{{{{ value_json.{gauge.value} }}}}",
-            diagnostic=True, period_s=periods_s[gauge.channel], more=_measured(gauge.unit, **gauge.more),
+            "power-mode", "sensor", "Power mode", POWER, "{{ value_json.mode }}",
+            diagnostic=True, period_s=telemetry_s, attributes=_attributes("mode_id"),
+            more={"icon": "mdi:speedometer"},
         )  # fmt: skip
+    if senses.throttling:
+        yield Entity(
+            "throttled", "binary_sensor", "Throttled", POWER,
+            "{{ ('ON' if value_json.throttled else 'OFF') if value_json.throttling_known else none }}",
+            diagnostic=True, period_s=telemetry_s, attributes=_attributes("throttled", "throttled_since_boot"),
+            more={"device_class": "problem"},
+        )  # fmt: skip
+    yield Entity(
+        "governor", "sensor", "Governor", GOVERNOR, "{{ value_json.level }}",
+        diagnostic=True, attributes=_attributes("levels", "cause", "reason", "max_fps", "idle_cameras", "since"),
+        more=_measured(icon="mdi:speedometer-slow"),
+    )  # fmt: skip
 
 
 def privacy_entity(node: str, cameras: int, *, can_switch: bool) -> Entity:
@@ -152,14 +175,35 @@ class _Gauge(NamedTuple):
     value: str  # of value_json
     unit: str
     more: Mapping[str, str | int]
+    sense: Literal["power", "temperature", "clock"] | None = None  # shown where the board has it
+    diagnostic: bool = True
 
+
+_KILOWATT_HOURS = "energy_j / 3600000 if value_json.energy_j is not none else none"
 
 _GAUGES = (
     _Gauge("outbox", "Events waiting", HEALTH, "outbox_events", "", {"icon": "mdi:tray-full"}),
     _Gauge("uptime", "Uptime", HEALTH, "uptime_s", "s", {"device_class": "duration"}),
     _Gauge("cpu", "Processor", THROUGHPUT, "cpu_percent", "%", {"icon": "mdi:chip", _DIGITS: 0}),
     _Gauge("memory", "Memory", THROUGHPUT, "rss_bytes / 1048576", "MiB", {"device_class": "data_size", _DIGITS: 0}),
-)
+    _Gauge("images", "Faces read", THROUGHPUT, "images_per_s", "images/s", {"icon": "mdi:face-man", _DIGITS: 1}),
+    # Diagnostics are not offered to the energy dashboard by themselves; these two are what a board costs.
+    _Gauge("power", "Power", POWER, "total_w", "W", {"device_class": "power", _DIGITS: 1}, "power", diagnostic=False),
+    _Gauge(
+        "energy", "Energy", POWER, _KILOWATT_HOURS, "kWh",
+        # Begins anew with each start of the daemon, which total_increasing takes for what it is.
+        {"device_class": "energy", "state_class": "total_increasing", _DIGITS: 3}, "power", diagnostic=False,
+    ),
+    _Gauge(
+        "efficiency", "Faces read per joule", THROUGHPUT, "images_per_s_per_w", "images/J",
+        {"icon": "mdi:leaf", _DIGITS: 2}, "power",
+    ),
+    _Gauge(
+        "temperature", "Temperature", POWER, "temperature_c", "°C", {"device_class": "temperature", _DIGITS: 0},
+        "temperature",
+    ),
+    _Gauge("clock", "Processor clock", POWER, "cpu_mhz", "MHz", {"device_class": "frequency", _DIGITS: 0}, "clock"),
+)  # fmt: skip
 
 # A replayed event is history: it must not set anything off, so it renders to nothing.
 _LIVE_EVENT = (

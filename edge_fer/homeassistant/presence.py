@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from edge_fer.board_watch import Senses
 from edge_fer.config import Config
 from edge_fer.events import Message, NodeInfo
 from edge_fer.homeassistant.announcer import Announcer
 from edge_fer.homeassistant.birth import Birth, birth_topic
-from edge_fer.homeassistant.discovery import announcement, discovery, discovery_topic
+from edge_fer.homeassistant.discovery import NO_SENSES, announcement, discovery, discovery_topic
 from edge_fer.mqtt.incoming import Handler, Incoming
 
 
@@ -21,12 +22,18 @@ class HomeAssistant:
     """
 
     def __init__(
-        self, config: Config, info: NodeInfo, publish: Callable[[Message], None], refresh: Callable[[], None]
+        self,
+        config: Config,
+        info: NodeInfo,
+        publish: Callable[[Message], None],
+        refresh: Callable[[], None],
+        senses: Senses = NO_SENSES,
     ) -> None:
-        """Nothing is published yet."""
+        """Nothing is published yet; `senses` is what the board is known to tell."""
         self._settings, self._node = config.homeassistant, config.node
+        self._config, self._info, self._senses = config, info, senses
         self._publish, self._refresh = publish, refresh
-        self._announcer = Announcer(discovery(config, info), config.node, publish)
+        self._announcer = Announcer(discovery(config, info, senses), config.node, publish)
         self._birth = Birth(self._born, self._settings.birth_jitter_s)
 
     @property
@@ -51,8 +58,16 @@ class HomeAssistant:
     def reload(self, config: Config, info: NodeInfo) -> None:
         """Another configuration with the same `[homeassistant]`, which needs a restart to change; main thread."""
         if self._settings.enabled:
-            config = config.model_copy(update={"homeassistant": self._settings})
-            self._announcer.replace(discovery(config, info))
+            self._config = config.model_copy(update={"homeassistant": self._settings})
+            self._info = info
+            self._announcer.replace(discovery(self._config, info, self._senses))
+
+    def use_senses(self, senses: Senses) -> None:
+        """What the board is known to tell now; a sensor that is found late shows up late. Main thread."""
+        if senses != self._senses:
+            self._senses = senses
+            if self._settings.enabled:
+                self._announcer.replace(discovery(self._config, self._info, senses))
 
     def _born(self, now_ns: int) -> None:
         self._refresh()

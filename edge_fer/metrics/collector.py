@@ -11,11 +11,13 @@ from typing import Any, get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from edge_fer.channels import BASE, THROUGHPUT
+from edge_fer.channels import BASE, GOVERNOR, POWER, THROUGHPUT
 from edge_fer.events import CameraCondition, Message
+from edge_fer.sensors.readings import ThrottleFlag
 
 _STATES: tuple[str, ...] = get_args(CameraCondition)
-_WANTED = frozenset(("info", "health", "privacy", "camera", "alert", "telemetry", "self-test"))
+_FLAGS: tuple[str, ...] = get_args(ThrottleFlag)
+_WANTED = frozenset(("info", "health", "privacy", "camera", "alert", "telemetry", "self-test", "governor"))
 _QUANTILES = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
 
 Labels = tuple[str, ...]
@@ -72,6 +74,8 @@ class Metrics(Collector):
         told = {key: str(info.get(key, "")) for key in ("version", "boot_id", "board")}
         yield InfoMetricFamily("edge_fer", "What runs on this node.", told if info else None)
         yield from _of_throughput(newest.get(THROUGHPUT.topic, {}))
+        yield from _of_power(newest.get(POWER.topic, {}))
+        yield from _of_governor(newest.get(GOVERNOR.topic, {}))
         yield _one("edge_fer_sample_timestamp_seconds", "When the daemon last told its throughput.", sampled_s)
         yield from _of_health(health)
         yield from _of_cameras(statuses, dict(_parts(newest, "camera", "state")), newest.get("privacy", {}))
@@ -129,6 +133,48 @@ def _of_throughput(body: Table) -> Iterator[Metric]:
     percent = body.get("cpu_percent")
     yield _one("edge_fer_cpu_ratio", "CPU time of the process per time; 1 is one core.", percent and percent / 100)
     yield _one("edge_fer_resident_memory_bytes", "Memory of the process.", body.get("rss_bytes"))
+    yield _one("edge_fer_images_per_second", "Faces read per second.", body.get("images_per_s"))
+    yield _one("edge_fer_detections_per_second", "Runs of a detector per second.", body.get("detections_per_s"))
+    yield _one("edge_fer_image_joules", "Energy of the board over the faces read.", body.get("joules_per_image"))
+
+
+def _of_power(body: Table) -> Iterator[Metric]:
+    rails: Mapping[str, float] = body.get("rails_w") or {}
+    zones: Mapping[str, float] = body.get("temperatures_c") or {}
+    now, since_boot = body.get("throttled", ()), body.get("throttled_since_boot", ())
+    known = body.get("throttling_known")
+    clock_mhz = body.get("cpu_mhz")
+    yield _one("edge_fer_power_watts", "Of the whole board, mean of the period.", body.get("total_w"))
+    yield _gauge(
+        "edge_fer_rail_power_watts", "Of a supply line; not all lines are part of the whole.", ("rail",),
+        [((rail,), watts) for rail, watts in rails.items()],
+    )  # fmt: skip
+    yield _total("edge_fer_energy_joules", "Of the whole board.", body.get("energy_j"))
+    yield _gauge(
+        "edge_fer_temperature_celsius", "Of a thermal zone.", ("zone",),
+        [((zone,), celsius) for zone, celsius in zones.items()],
+    )  # fmt: skip
+    yield _gauge(
+        "edge_fer_throttled", "1 for each thing that holds the board back now, 0 for the others.", ("flag",),
+        [((flag,), float(flag in now)) for flag in (_FLAGS if known else ())],
+    )  # fmt: skip
+    yield _gauge(
+        "edge_fer_throttled_since_boot", "1 for each thing that held it back since its boot, 0 for the others.",
+        ("flag",), [((flag,), float(flag in since_boot)) for flag in (_FLAGS if known else ())],
+    )  # fmt: skip
+    yield _one("edge_fer_cpu_hertz", "Mean clock of the cores that are online.", clock_mhz and clock_mhz * 1e6)
+    yield _one("edge_fer_cores_online", "Processor cores that are online.", body.get("cores_online"))
+    mode = body.get("mode")
+    yield _gauge("edge_fer_power_mode", "The power mode that is set, 1.", ("mode",), [((mode,), 1)] if mode else [])
+
+
+def _of_governor(body: Table) -> Iterator[Metric]:
+    yield _one("edge_fer_governor_level", "0: as configured; each level more looks less often.", body.get("level"))
+    idle = body.get("idle_cameras")
+    yield _one(
+        "edge_fer_cameras_idle", "Cameras that are looked at less often because nobody is there.",
+        None if idle is None else len(idle),
+    )  # fmt: skip
 
 
 def _of_health(body: Table) -> Iterator[Metric]:

@@ -27,6 +27,8 @@ EXPECTED = {
     "health",
     "self-test",
     "telemetry-throughput",
+    "telemetry-power",
+    "governor",
 }
 
 

@@ -13,11 +13,13 @@ from edge_fer.events import (
     CameraStatus,
     CameraThroughput,
     ExpressionEvent,
+    GovernorState,
     Health,
     LatencyMs,
     ModelInfo,
     NodeInfo,
     Payload,
+    Power,
     Privacy,
     SelfTest,
     Throughput,
@@ -29,6 +31,8 @@ from edge_fer.mqtt.publisher import MqttPublisher
 from edge_fer.readability import Quality
 
 CAMERAS = ("front", "hall")
+PI_5_RAILS = ("3V7_WL_SW", "3V3_SYS", "1V8_SYS", "DDR_VDD2", "DDR_VDDQ", "1V1_SYS", "0V8_SW", "VDD_CORE", "3V3_DAC",
+              "3V3_ADC", "0V8_AON", "HDMI")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Board:
         self._publish(node_info(self._boot))
         self._publish(Privacy(paused=False, cameras=[], until=None, by="", since=_now()))
         self._publish(health(self._boot))
+        self._publish(governor(self._boot))
         for camera in CAMERAS:
             self._publish(CameraStatus(state="online", reason="frames arrive", since=_now()), camera)
             self._publish(camera_state(self._chance), camera)
@@ -77,6 +82,7 @@ class Board:
         return len(due)
 
     def _throughput(self) -> float:
+        self._publish(power(self._boot))
         self._publish(throughput(self._chance))
         return self._rates.throughput_s
 
@@ -152,6 +158,47 @@ def throughput(chance: random.Random) -> Throughput:
         rss_bytes=127_225_856,
         occurred_at=_now(),
         latency_ms=LatencyMs(p50=13.5, p95=38.1, p99=59.5),
+        images_per_s=29.87,
+        detections_per_s=12.34,
+        images_per_s_per_w=7.812,
+        joules_per_image=0.128,
+    )
+
+
+def power(boot: str) -> Power:
+    """Of a Raspberry Pi 5, which names more supply lines than other boards."""
+    return Power(
+        source="estimated",
+        reason="1.1451 * 3.34 W + 0.5879 W: the power chip does not see all of the board",
+        total_w=4.413,
+        rails_w=dict.fromkeys(PI_5_RAILS, 0.347),
+        energy_j=381_283.26,
+        mode=None,
+        mode_id=None,
+        temperature_c=61.4,
+        temperatures_c={"cpu-thermal": 61.4},
+        throttled=[],
+        throttled_since_boot=[],
+        throttling_known=True,
+        cpu_mhz=2400.0,
+        cores_online=4,
+        period_s=10.002,
+        occurred_at=_now(),
+        boot_id=boot,
+    )
+
+
+def governor(boot: str) -> GovernorState:
+    return GovernorState(
+        level=0,
+        levels=5,
+        cause="none",
+        reason="",
+        max_fps=None,
+        detect_every_frames=1,
+        idle_cameras=["hall"],
+        since=_now(),
+        boot_id=boot,
     )
 
 

@@ -18,6 +18,7 @@ from daemonsite import LOOP, START_S, Site, terminate
 from hass_site import HomeAssistantSite, require_hass
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_fer.board_watch import Senses
 from edge_fer.config import Config
 from edge_fer.events import (
     BoxPx,
@@ -25,13 +26,15 @@ from edge_fer.events import (
     CameraStatus,
     CameraThroughput,
     ExpressionEvent,
+    GovernorState,
     Message,
     NodeInfo,
+    Power,
     Privacy,
     Throughput,
     message,
 )
-from edge_fer.homeassistant.discovery import discovery
+from edge_fer.homeassistant.discovery import NO_SENSES, discovery
 
 pytestmark = pytest.mark.system
 
@@ -272,7 +275,7 @@ def test_switched_off_it_is_gone(site: Site, hass: HomeAssistantSite, run: Calla
 class ScriptedNode:
     """A node with one camera that says exactly what it is told to."""
 
-    def __init__(self, port: int, config: Config) -> None:
+    def __init__(self, port: int, config: Config, senses: Senses = NO_SENSES) -> None:
         self._node = config.node
         (self._camera,) = config.camera
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
@@ -285,7 +288,7 @@ class ScriptedNode:
         info = NodeInfo(
             version="1", boot_id="b", board="Toy", labels=[], models=[], cameras=[self._camera], config_sha256=""
         )
-        self.announcement = discovery(config, info)
+        self.announcement = discovery(config, info, senses)
         self.say(self.announcement)
         self.status(b"online")
         self.camera("online")
@@ -437,6 +440,78 @@ def test_samples_that_stop_make_their_entities_unavailable(hass: HomeAssistantSi
     eventually(lambda: hass.state(rate) == "unavailable")
     toy.say(message(Throughput(period_s=1, cameras={}, cpu_percent=7, rss_bytes=2**20, occurred_at=AT), "toy"))
     eventually(lambda: (hass.state(rate), hass.state("sensor.edge_fer_toy_memory")) == ("unknown", "1.0"))
+
+
+A_BOARD = Power(
+    source="measured", reason="", total_w=5.16, rails_w={"VDD_IN": 5.2}, energy_j=3_600_000.0, mode="15W", mode_id=0,
+    temperature_c=51.3, temperatures_c={"tj-thermal": 51.3}, throttled=[], throttled_since_boot=["over-current"],
+    throttling_known=True, cpu_mhz=1190.4, cores_online=6, period_s=10.0, occurred_at=AT, boot_id="b",
+)  # fmt: skip
+
+
+@pytest.fixture
+def board(site: Site, hass: HomeAssistantSite) -> Iterator[ScriptedNode]:
+    """A node whose board has every sensor."""
+    tables = {"node": "orin", "camera": {"cam": {"uri": "sample:"}}, "telemetry_s": 60.0}
+    senses = Senses(power=True, temperature=True, throttling=True, clock=True, mode=True)
+    node = ScriptedNode(site.broker.port, Config.model_validate(tables), senses)
+    eventually(lambda: hass.state("sensor.edge_fer_orin_energy"))
+    yield node
+    node.close()
+
+
+def test_watts_energy_and_heat_of_a_board(hass: HomeAssistantSite, board: ScriptedNode) -> None:
+    def shown(*names: str) -> list[str | None]:
+        return [hass.state(f"sensor.edge_fer_orin_{name}") for name in names]
+
+    def told(power: Power) -> Power:
+        """Told again and again: samples are not retained, and Home Assistant may have subscribed only now."""
+        board.say(message(power, "orin"))
+        return power
+
+    named = ("power", "energy", "temperature", "processor_clock", "power_mode")
+    eventually(lambda: told(A_BOARD) and shown(*named) == ["5.16", "1.0", "51.3", "1190.4", "15W"])
+    energy = hass.states()["sensor.edge_fer_orin_energy"]["attributes"]
+    assert [energy[key] for key in ("device_class", "state_class", "unit_of_measurement")] == [
+        "energy", "total_increasing", "kWh",
+    ]  # fmt: skip
+    throttled = "binary_sensor.edge_fer_orin_throttled"
+    assert hass.state(throttled) == "off"
+    board.say(message(replace(A_BOARD, throttled=["under-voltage"]), "orin"))
+    eventually(lambda: hass.state(throttled) == "on")
+    assert hass.states()[throttled]["attributes"]["throttled"] == ["under-voltage"]
+    board.say(message(replace(A_BOARD, throttling_known=False), "orin"))
+    eventually(lambda: hass.state(throttled) == "unknown")
+    # The daemon was started anew: the count begins at 0 again, and that is a value like others.
+    board.say(message(replace(A_BOARD, energy_j=36_000.0, boot_id="c"), "orin"))
+    eventually(lambda: shown("energy") == ["0.01"])
+    broken = replace(A_BOARD, source="unavailable", total_w=None, energy_j=None, mode=None, mode_id=None, cpu_mhz=None)
+    board.say(message(replace(broken, temperature_c=None, temperatures_c={}), "orin"))
+    eventually(lambda: shown(*named) == ["unknown"] * 5)
+    assert [line for line in hass.log.splitlines() if "orin" in line and ("ERROR" in line or "WARNING" in line)] == []
+
+
+def test_what_a_face_costs_and_how_often_the_node_looks(hass: HomeAssistantSite, board: ScriptedNode) -> None:
+    work = Throughput(
+        period_s=10, cameras={}, cpu_percent=7, rss_bytes=2**20, occurred_at=AT, images_per_s=20.0,
+        detections_per_s=7.0, images_per_s_per_w=4.0, joules_per_image=0.25,
+    )  # fmt: skip
+    names = [f"sensor.edge_fer_orin_{name}" for name in ("faces_read", "faces_read_per_joule", "governor")]
+    slowed = GovernorState(
+        level=2, levels=5, cause="temperature", reason="too hot", max_fps=10.0, detect_every_frames=3,
+        idle_cameras=["cam"], since=AT, boot_id="b",
+    )  # fmt: skip
+    board.say(message(slowed, "orin"))
+
+    def shown() -> list[str | None]:
+        board.say(message(work, "orin"))
+        return [hass.state(name) for name in names]
+
+    eventually(lambda: shown() == ["20.0", "4.0", "2"])
+    governor = hass.states()[names[2]]["attributes"]
+    assert (governor["cause"], governor["reason"], governor["idle_cameras"]) == ("temperature", "too hot", ["cam"])
+    board.say(message(replace(work, images_per_s=0.0, images_per_s_per_w=None, joules_per_image=None), "orin"))
+    eventually(lambda: [hass.state(name) for name in names] == ["0.0", "unknown", "2"])
 
 
 def _last(hass: HomeAssistantSite, automation: str) -> Any:
