@@ -42,7 +42,7 @@ train: $(VENV)/.dev ## Train a network (NETWORK=nano_b DATA=folder of ferplus_{t
 convert: $(VENV)/.dev models ## Convert weights to the shipped models (NETWORK=nano_b DATA=folder WEIGHTS=runs/nano_b/trained.keras)
 	$(BIN)/python -m converter convert $(or $(WEIGHTS),converter/weights/$(or $(NETWORK),nano_b).keras) --recipe float32 --recipe int8 --calibration $(DATA)/ferplus_train.npz --validation $(DATA)/ferplus_valid.npz --out edge_fer/models $(ARGS)
 
-bench: $(VENV)/.dev models ## Measure this machine: CPU per frame, memory, runtimes
+bench: $(VENV)/.dev models ## Measure this board: faces per second and watts (ARGS="--power-mode 15W --plot speed.png --baseline keras")
 	$(BIN)/edge-fer bench $(ARGS)
 
 clean: ## Remove the environment and all caches

@@ -228,9 +228,17 @@ def _tell_quietly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     log.debug("broker: %s", context.get("message"), exc_info=context.get("exception"))
 
 
+def _wait_for_end_of_input(stop: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+    stop.set()
+
+
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=1883, show_default=True, help="0: any free port.")
-def main(port: int) -> None:
+@click.option("--with-parent", is_flag=True, help="End with the standard input, so with who started it; not by Ctrl-C.")
+def main(port: int, with_parent: bool) -> None:  # noqa: FBT001 - click passes options by name
     """A broker for a first try, on 127.0.0.1 only, until SIGTERM or Ctrl-C."""
     stop = threading.Event()
 
@@ -238,7 +246,10 @@ def main(port: int) -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    # Ctrl-C in a terminal reaches all its processes; the parent still has to say goodbye to the broker.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if with_parent else handle)
+    if with_parent:
+        threading.Thread(target=_wait_for_end_of_input, args=(stop,), daemon=True).start()
     try:
         with EmbeddedBroker(port) as broker:
             click.echo(f"listening on {HOST}:{broker.port}")

@@ -15,7 +15,7 @@ from converter.commands.common import NETWORK, need_tensorflow
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def baseline(network: str, seconds: float, threads: int, *, as_json: bool) -> None:
-    """Time the same network in TensorFlow's graph mode, for comparison with TFLite."""
+    """Time the same network in TensorFlow's graph mode and in Keras `predict`, for comparison with TFLite."""
     need_tensorflow()
     from converter.baseline import measure_baseline
 

@@ -5,34 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
-from edge_fer.bench.flow import Nowhere, address
+from edge_fer.bench.clips import address
+from edge_fer.bench.delays import Delays
+from edge_fer.bench.figures import Load
+from edge_fer.bench.flow import Nowhere
 from edge_fer.capture.uri import CameraUri
 from edge_fer.classify import NetworkName
 from edge_fer.config import load_config
-from edge_fer.events import LatencyMs, Message
+from edge_fer.events import Message
 from edge_fer.service import running
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a number of cameras at a frame rate does to this machine."""
-
-    cameras: int
-    wanted_fps: float  # of each camera
-    seconds: float
-    cores: int
-    fps: list[float]  # looked at, of each camera
-    fairness: float  # slowest / mean of them
-    dropped_share: float  # of the captured frames
-    latency_ms: LatencyMs | None  # from capture to the publisher
-    cpu_cores: float  # used by the whole process
-    rss_mb: float
-    updates_per_minute: float  # changes of expression, of one face, while it was followed
 
 
 class _Switches:
@@ -54,9 +39,11 @@ def measure_load(uri: CameraUri, network: NetworkName, *, cameras: int, fps: flo
         "node": "bench",
         "camera": {f"camera{number}": one for number in range(1, cameras + 1)},
         "model": {"network": network},
+        "power": {"enabled": False},
     }
-    switches = _Switches()
+    switches, delays = _Switches(), Delays()
     with running(load_config(None, tables), [Nowhere(), switches]) as daemon:
+        daemon.pipeline.latency = delays
         started_s, cpu_ns = time.monotonic(), time.process_time_ns()
         daemon.run(threading.Event(), seconds)
         elapsed_s, cpu_ns = time.monotonic() - started_s, time.process_time_ns() - cpu_ns
@@ -71,7 +58,7 @@ def measure_load(uri: CameraUri, network: NetworkName, *, cameras: int, fps: flo
         fps=[round(frames / elapsed_s, 2) for frames in looked_at],
         fairness=round(min(looked_at) * cameras / max(1, sum(looked_at)), 3),
         dropped_share=round(dropped / max(1, sum(looked_at) + dropped), 4),
-        latency_ms=daemon.pipeline.latency.take(),
+        latency_ms=delays.quantiles(),
         cpu_cores=round(cpu_ns / 1e9 / elapsed_s, 3),
         rss_mb=round(rss_mb, 1),
         updates_per_minute=round(switches.updates / max(1, switches.followed_ms) * 60_000, 2),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import click
 
-from edge_fer.commands.common import json_option, log_to_stderr, verbose_option
+from edge_fer.commands.common import Number, json_option, log_to_stderr, verbose_option
 
 
 @click.command()
 @click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
 @click.option("--probe", "probing", is_flag=True, help="Open each camera for a second, and tell size and frame rate.")
-@click.option(
-    "--timeout", "timeout_s", default=15.0, type=click.FloatRange(0.1, 600), help="Seconds to a first picture."
-)
+@click.option("--timeout", "timeout_s", default=15.0, type=Number(0.1, 600), help="Seconds to a first picture.")
 @json_option
 @verbose_option
 def cameras(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
     from edge_fer.config import Config
 
 NAMED_CAMERA = re.compile(r"^([a-z0-9-]{1,63})=(.+)$", re.DOTALL)
+
+
+class Number(click.FloatRange):
+    """A range of numbers; "nan" is none, though no comparison finds it outside."""
+
+    def convert(  # click says what it takes in other words in each version
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Refuse what is no number of the range."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
 
 config_option = click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="TOML file; the other options overrule it."
@@ -41,7 +59,7 @@ node_option = click.option(
 network_option = click.option(
     "--network", type=click.Choice(["nano_a", "nano_b"]), help="nano_b (faster, the default) or nano_a (more accurate)."
 )
-seconds_option = click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after this time.")
+seconds_option = click.option("--seconds", type=Number(min=0, min_open=True), help="End after this time.")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Log more.")
 
@@ -59,6 +77,13 @@ def configuration(
     from edge_fer.config import load_config
 
     return load_config(config_file, overrides(cameras, broker, node, network))
+
+
+def checked_node(node: str) -> str:
+    """The name of a node that no configuration has checked: it becomes the name of a folder. UsageError otherwise."""
+    if not re.fullmatch(r"[a-z0-9-]{1,63}", node):
+        raise UsageError(f"--node {node!r}: the name of a node is 1 to 63 lower case letters, digits, hyphens")
+    return node
 
 
 def overrides(cameras: tuple[str, ...], broker: str | None, node: str | None, network: str | None) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from edge_fer.commands.common import checked_node
+
 node_option = click.option(
     "--node", metavar="ID", help="The daemon's name, where there is no configuration; by default this machine's."
 )
@@ -56,6 +58,6 @@ def _daemon(config_file: Path | None, node: str | None) -> tuple[Path, Collectio
     from edge_fer.memory.pause_command import find_state_folder
 
     if config_file is None:
-        return find_state_folder(None, node or default_node()), None
+        return find_state_folder(None, default_node() if node is None else checked_node(node)), None
     config = load_config(config_file, {"node": node} if node else {})
     return find_state_folder(config.state_dir, config.node), tuple(config.camera)

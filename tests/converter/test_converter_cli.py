@@ -110,11 +110,12 @@ def test_wrong_input_to_train_is_named(tmp_path: Path, recipe: str, data: str, e
     assert not out.exists()
 
 
-def test_baseline_measures_tensorflow() -> None:
+def test_baseline_measures_tensorflow_in_graph_mode_and_by_predict() -> None:
     done = converter("baseline", "--seconds", 0.05, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["network"], result["threads"]) == ("nano_b", 1)
-    assert result["runs"] >= 1
-    assert result["graph_ms_median"] > 0
-    assert result["graph_cpu_ms_mean"] > 0
+    for how in ("graph", "predict"):
+        assert result[f"{how}_runs"] >= 1
+        assert 0 < result[f"{how}_ms_median"] <= result[f"{how}_ms_p95"]
+        assert result[f"{how}_cpu_ms_mean"] > 0
