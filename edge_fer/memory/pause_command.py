@@ -22,6 +22,10 @@ _LOOK_S = 0.05
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+class NoDaemonError(UnavailableError):
+    """No daemon of a node has ever run on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What to print, and how to end."""
@@ -98,7 +102,7 @@ def find_state_folder(
 ) -> Path:
     """The folder of the node's daemon, which may have been started by systemd or by this user.
 
-    A running daemon goes first, then one that has run. UnavailableError names where none was found.
+    A running daemon goes first, then one that has run. NoDaemonError names where none was found.
     """
     places = [configured] if configured else [state_folder(None, node, environ), system / node, system]
     found = [(place, *_belongs(place, node, is_known=configured is not None)) for place in places]
@@ -112,7 +116,7 @@ def find_state_folder(
         if is_of_node:
             return place
     looked = ", ".join(str(place) for place in places)
-    raise UnavailableError(f"no daemon of node {node!r} has run here (looked in {looked}); give --config or --node")
+    raise NoDaemonError(f"no daemon of node {node!r} has run here (looked in {looked}); give --config or --node")
 
 
 def _belongs(place: Path, node: str, *, is_known: bool) -> tuple[bool, UnavailableError | None]:
