@@ -70,7 +70,7 @@ class Connector:
         try:
             link = self._dial((MQTT5,) if self._speaks_mqtt5 else (MQTT5, MQTT311))
         except RefusedError as err:
-            raise _refused(err.reason, self._credentials) from err
+            raise refusal(err.reason, self._credentials) from err
         self._speaks_mqtt5 = link.is_mqtt5
         return link
 
@@ -112,8 +112,9 @@ def boot_property(boot_id: str, packet_type: int) -> Properties:
     return properties
 
 
-def _refused(refusal: ReasonCode, credentials: Credentials) -> NoConnectionError:
-    code = str(refusal)
+def refusal(reason: ReasonCode, credentials: Credentials) -> NoConnectionError:
+    """What a broker's refusal means, and what to do about it."""
+    code = str(reason)
     if code not in LOGIN_CODES:
         return NoConnectionError(
             QUOTA if code == "Quota exceeded" else UNREACHABLE, f"refused the connection ({code}); retrying"
