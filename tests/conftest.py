@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,9 +18,15 @@ from edge_fer.capture.open import SAMPLE_CLIP
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
-# A shell gives what it runs in the background a Ctrl-C that is ignored, and children would inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell gives what it runs in the background a Ctrl-C and a Ctrl-\ that are ignored, and nohup does so with the end of
+# the terminal; children would inherit that.
+for _signum, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _handler)
 
 SHARED_MEDIA = Path(__file__).parents[2] / "shared" / "media"
 
@@ -29,6 +36,14 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Daemons of tests, children too, remember nothing of others."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that every user may enter; those of pytest are closed again whenever somebody else starts a pytest."""
+    with tempfile.TemporaryDirectory(prefix="edge-fer-test-") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,19 @@ GOOD_CAMERA = "[camera.front]\nuri = 'sample:'\n"
         (["run"], 2, "no camera: give --camera"),
         (["run", "--camera", "sample:"], 2, "nowhere to publish to"),
         (["run", "--camera", "a=sample:", "--camera", "a=sample:", "--print"], 2, "'a' is given twice"),
-        (["run", "--colour"], 2, "No such option"),
+        (["run", "--colour"], 2, "edge-fer: No such option"),
+        (["run", "mqtt://u:s3cret@broker"], 2, "unexpected extra argument (mqtt://u:***@broker) (edge-fer run --help)"),
+        (["run", "--camera", "sample:", "--print", "--seconds", "nan"], 2, "'nan' is not a number"),
+        (["bench", "--seconds", "nan"], 2, "'--seconds': 'nan' is not a number"),
+        (["bench", "--fps", "nan"], 2, "'--fps': 'nan' is not a number"),
+        (["bench", "--seconds", "0"], 2, "0.0 is not in the range 0.1<=x<=86400"),
+        (["bench", "--plot", "x" * 300 + ".png"], 2, "cannot be written there (File name too long)"),
+        (["bench", "--root", "x" * 300], 2, "cannot be read (File name too long)"),
+        (["tune", "--seconds", "nan"], 2, "'--seconds': 'nan' is not a number"),
+        (["cameras", "--timeout", "nan"], 2, "'--timeout': 'nan' is not a number"),
+        (["pause", "--node", "../other"], 2, "--node '../other': the name of a node is 1 to 63 lower case letters"),
+        (["resume", "--node", ""], 2, "--node '': the name of a node is 1 to 63 lower case letters"),
+        (["--power-mode"], 2, "'--power-mode' requires an argument"),
         (["jump"], 2, "No such command 'jump'"),
         (["run", "--camera", "webcam:0", "--print"], 78, "camera.camera1.uri: webcam:0: unknown kind of camera"),
         (
@@ -60,6 +72,8 @@ def test_a_wrong_command_line_is_explained(
     assert told in err
     assert "Traceback" not in err
     assert "s3cret" not in err
+    assert err.splitlines()[-1].startswith("edge-fer: ")
+    assert not err.startswith("Usage:")
 
 
 def bad_files(folder: Path, kind: str) -> tuple[Path, str]:
@@ -105,21 +119,21 @@ def test_a_clip_without_frames_ends_with_69(make_clip: Callable[..., Path], capf
     assert "no frame" in capfd.readouterr().err
 
 
-def test_a_clip_that_may_not_be_read_is_told_as_such(tmp_path: Path) -> None:
+def test_a_clip_that_may_not_be_read_is_told_as_such(open_folder: Path) -> None:
     """As another user, where the tests run as root: to root nothing is forbidden."""
-    closed = tmp_path / "closed"
+    closed = open_folder / "closed"
     closed.mkdir()
     (closed / "clip.mp4").write_bytes(b"x")
     closed.chmod(0)
-    tmp_path.chmod(0o711)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(0o711)
+    environ = {**os.environ, "XDG_STATE_HOME": str(open_folder / "state")}
     code = (
         "import encodings.ascii, os, sys; from edge_fer.cli import main; import edge_fer.service;"
         "os.getuid() or os.setresuid(65534, 65534, 65534);"
         f"sys.exit(main(['run', '--camera', 'front={closed}/clip.mp4', '--print']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environ, timeout=300
+    )
     closed.chmod(0o700)
     assert "Permission denied" in done.stderr
     assert "Traceback" not in done.stderr
@@ -143,6 +157,48 @@ def test_a_schema_that_finds_the_disk_full_ends_with_69() -> None:
         done = subprocess.run(schema, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.stderr == "edge-fer: the output cannot be written (No space left on device)\n"
     assert done.returncode == 69
+
+
+@pytest.mark.parametrize("shape", ["picture", "folder", "clip"])
+def test_a_file_whose_name_is_no_utf8_does_not_crash_it(
+    tmp_path: Path, shape: str, make_clip: Callable[..., Path]
+) -> None:
+    """As from a disk of another system: OpenCV would end the process."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    odd = folder / (os.fsdecode(b"caf\xe9") + (".mp4" if shape == "clip" else ".png"))
+    if shape == "clip":
+        shutil.copy(make_clip(frames=3), odd)
+    else:
+        good = folder / "good.png"
+        cv2.imwrite(str(good), np.full((100, 100), 200, np.uint8))
+        shutil.copy(good, odd)
+    camera = f"images:{folder}" if shape == "folder" else str(odd)
+    bench = [sys.executable, "-m", "edge_fer", "bench", "--clip", camera, "--threads", "0"]
+    command = [*bench[:3], "run", "--camera", camera, "--print"] if shape == "folder" else bench
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "its name is no UTF-8, rename it" in done.stderr
+    assert done.returncode == (0 if shape == "folder" else 69)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-", "2>/dev/full"])
+def test_a_standard_file_that_is_closed_or_full_is_no_error(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m edge_fer power-mode banana {closed}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    shown = subprocess.run(
+        ["sh", "-c", f'"$0" -m edge_fer power-mode {closed}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.stderr == ""
+    assert shown.returncode == 0
 
 
 @pytest.mark.parametrize("channels", [1, 4])

@@ -5,16 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from pydantic import TypeAdapter
 
+from edge_fer.bench.figures import (
+    BaselineRow,
+    Diagnosis,
+    Energy,
+    Load,
+    Measured,
+    PipelineRow,
+    ReportedRow,
+    Row,
+    Speed,
+)
+from edge_fer.bench.table import NETWORKS, PIPELINE
 from edge_fer.capture.uri import FORMATS, OPTIONS, parse_camera_uri
 from edge_fer.capture.watch import WatchSettings
 from edge_fer.channels import CHANNELS
+from edge_fer.cli import cli
 from edge_fer.config import BrokerSettings, CameraSettings, Config, ModelSettings
 from edge_fer.decide import DecideSettings
 from edge_fer.envelope import opened
@@ -26,21 +39,28 @@ from edge_fer.events import (
     Claim,
     EndReason,
     ExpressionEvent,
+    GovernorState,
     Health,
     NodeInfo,
+    Power,
     Privacy,
     Reply,
     SelfTest,
     Throughput,
 )
+from edge_fer.governor.settings import GovernorSettings
 from edge_fer.health.selftest import SelfTestSettings
 from edge_fer.homeassistant.settings import HomeAssistantSettings
 from edge_fer.metrics.settings import MetricsSettings
 from edge_fer.mqtt.problems import BROKER_PROBLEMS
+from edge_fer.power_modes.ask import SOCKET
+from edge_fer.power_modes.choose import PREFERRED
+from edge_fer.power_modes.nvpmodel import parse_conf
 from edge_fer.quality import QualitySettings
 from edge_fer.readability import Refusal
 from edge_fer.remote.requests import BODIES
 from edge_fer.remote.settings import COMMANDS, CommandSettings
+from edge_fer.sensors.settings import PowerSettings
 from edge_fer.toml import Settings, read_toml
 from edge_fer.tracking.search import DetectorSettings
 
@@ -58,8 +78,10 @@ PAYLOADS = (
     CameraStatus,
     Claim,
     ExpressionEvent,
+    GovernorState,
     Health,
     NodeInfo,
+    Power,
     Privacy,
     Reply,
     SelfTest,
@@ -94,6 +116,8 @@ TABLES: dict[str, type[Settings]] = {
     "decide": DecideSettings,
     "self_test": SelfTestSettings,
     "commands": CommandSettings,
+    "power": PowerSettings,
+    "governor": GovernorSettings,
     "homeassistant": HomeAssistantSettings,
     "metrics": MetricsSettings,
 }
@@ -138,7 +162,7 @@ def test_the_example_of_a_broker_shows_the_defaults(tmp_path: Path) -> None:
     assert BrokerSettings(url=shown["url"]).model_dump(include=set(shown)) == shown
 
 
-@pytest.mark.parametrize("table", ["outbox", "metrics"])
+@pytest.mark.parametrize("table", ["outbox", "metrics", "power", "governor"])
 def test_the_limits_of_a_number_are_in_a_manual(table: str) -> None:
     """As `from to to`, in a row or comment of the key."""
     text = manual("configuration.md") + manual("metrics.md")
@@ -232,6 +256,78 @@ def test_the_manual_of_mqtt_names_every_problem_and_no_other() -> None:
 def test_the_manual_of_mqtt_names_every_reason() -> None:
     text = manual("mqtt.md")
     assert [reason for reason in (*get_args(EndReason), *get_args(Refusal)) if reason not in text] == []
+
+
+def commands_shown() -> Iterator[tuple[Path, str, list[str]]]:
+    """Document, command and options of each line of a manual that is to be typed."""
+    for document in DOCUMENTS:
+        for words in re.findall(r"^ {4,}(?:sudo )?edge-fer (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE):
+            typed = words.partition(" #")[0]
+            first = typed.split()[0]
+            yield document, "bench" if first.startswith("--") else first, re.findall(r"(?<!\S)--[a-z-]+", typed)
+
+
+def test_commands_that_are_shown_exist_with_their_options() -> None:
+    shown = list(commands_shown())
+    assert {"run", "bench", "tune", "doctor", "power-mode"} <= {name for _, name, _ in shown}
+    for document, name, options in shown:
+        command = cli.commands.get(name)
+        assert command, f"{document.name}: edge-fer {name}"
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert [option for option in options if option not in known] == [], f"{document.name}: edge-fer {name}"
+
+
+FIGURES = (Diagnosis, Measured, Row, Speed, Energy, PipelineRow, ReportedRow, BaselineRow, Load)
+
+
+def test_the_manual_of_power_names_every_key_of_the_json() -> None:
+    text = manual("power.md").partition("\n## JSON")[2]
+    for figures in FIGURES:
+        assert is_dataclass(figures)
+        computed = [name for name, member in vars(figures).items() if isinstance(member, property)]
+        wanted = [*(field.name for field in fields(figures)), *computed]
+        assert [key for key in wanted if f"`{key}`" not in text] == [], figures.__name__
+
+
+def test_the_manual_of_power_names_every_column() -> None:
+    text = manual("power.md").partition("\n## Columns")[2].partition("\n### TensorFlow")[0]
+    for column in (*NETWORKS, *PIPELINE):
+        words = [*column.above.split(), *column.below.split()]
+        assert [word for word in words if word not in text] == [], column
+
+
+def test_the_example_of_the_manual_of_power_is_a_table_of_the_tests() -> None:
+    example = manual("power.md").partition("\n## An example")[2].partition("\n## ")[0]
+    golden = (ROOT / "tests/bench/golden/jetson-agx-xavier.txt").read_text(encoding="utf-8").splitlines()
+    shown = [line[4:] for line in example.splitlines() if line.startswith("    ")]
+    assert len(shown) > 8
+    assert [line for line in shown if line not in golden] == []
+
+
+def test_the_manual_of_power_has_the_modes_that_are_meant_and_the_defaults() -> None:
+    text = manual("power.md").partition("\n## Power modes")[2]
+    table = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    for meant in PREFERRED.values():
+        assert [f"{watts:g}W: `{name}`" for watts, name in meant.items() if f"{watts:g}W: `{name}`" not in table] == []
+    files = sorted((ROOT / "tests/boards").glob("*/etc/nvpmodel.conf"))
+    assert len(files) > 5
+    for file in files:
+        conf = parse_conf(file.read_text(encoding="utf-8"))
+        assert conf.default is not None
+        assert f"**{conf.default} {conf.modes[conf.default].name}**" in table, file
+
+
+def test_the_manual_of_power_installs_the_units_that_there_are() -> None:
+    text = manual("power.md")
+    assert [unit.name for unit in (ROOT / "systemd").iterdir() if f"systemd/{unit.name}" not in text] == []
+    assert f"`/{SOCKET}`" in text
+    service = (ROOT / "systemd/edge-fer-power-mode@.service").read_text(encoding="utf-8")
+    socket = (ROOT / "systemd/edge-fer-power-mode.socket").read_text(encoding="utf-8")
+    assert f"ListenStream=/{SOCKET}\n" in socket
+    assert "ExecStart=/opt/edge-fer/bin/python " in service
+    assert "python3 -m venv /opt/edge-fer`" in text
+    assert "SocketGroup=edge-fer\n" in socket
+    assert "`groupadd --system edge-fer`" in text
 
 
 def test_the_architecture_names_every_module() -> None:

@@ -635,12 +635,10 @@ def test_the_folder_of_another_node_is_not_taken(tmp_path: Path) -> None:
         find_state_folder(None, "lab", {"XDG_STATE_HOME": str(tmp_path)}, tmp_path / "var")
 
 
-def test_a_folder_that_may_not_be_looked_into_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_looked_into_is_told(open_folder: Path) -> None:
     """As another user, where the tests run as root: to root nothing is forbidden."""
-    closed = left_by_a_daemon(tmp_path / "var")
+    closed = left_by_a_daemon(open_folder / "var")
     closed.chmod(0)
-    for parent in [tmp_path, *list(tmp_path.parents)[:2]]:
-        parent.chmod(0o711)
     code = f"""
 import os; from pathlib import Path; from edge_fer.errors import UnavailableError
 from edge_fer.memory.pause_command import find_state_folder

@@ -91,16 +91,14 @@ def test_a_full_disk_is_a_problem_and_no_crash(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 
-def test_a_folder_that_may_not_be_written_is_a_problem_and_no_crash(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_written_is_a_problem_and_no_crash(open_folder: Path) -> None:
     """As another user, where the tests run as root: to root nothing is forbidden."""
-    (tmp_path / "lab").mkdir()
-    (tmp_path / "lab").chmod(0o555)
-    for parent in [tmp_path, *list(tmp_path.parents)[:2]]:
-        parent.chmod(0o711)
+    (open_folder / "lab").mkdir()
+    (open_folder / "lab").chmod(0o555)
     told = _told(f"""
         import os; from pathlib import Path; from edge_fer.memory.state_folder import StateFolder
         os.getuid() or os.setresuid(65534, 65534, 65534)
-        print(StateFolder(Path({str(tmp_path / "lab")!r})).problem)
+        print(StateFolder(Path({str(open_folder / "lab")!r})).problem)
     """)
     assert "Permission denied" in told
 

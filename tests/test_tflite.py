@@ -7,7 +7,15 @@ import pytest
 
 from edge_fer.card import MODELS
 from edge_fer.errors import ModelError, UnavailableError
-from edge_fer.tflite import Graph, Quant, XnnpackShare, _xnnpack_share, choose_runtime, installed_runtimes
+from edge_fer.tflite import (
+    INT8_BY_BITS,
+    Graph,
+    Quant,
+    XnnpackShare,
+    _xnnpack_share,
+    choose_runtime,
+    installed_runtimes,
+)
 
 DETECTOR = MODELS / "face_detection_short_range.tflite"
 
@@ -28,6 +36,23 @@ def test_there_and_back_is_off_by_half_a_step_at_most() -> None:
     quant = Quant(scale=2 / 255, zero_point=-1)
     real = np.linspace(-0.99, 0.99, 1001, dtype=np.float32)
     assert np.abs(quant.to_real(quant.to_int8(real)) - real).max() <= quant.scale / 2 * 1.001
+
+
+def test_every_int8_stands_where_its_bits_find_it() -> None:
+    stored = np.array([[-128, -1], [0, 127]], np.int8)
+    assert INT8_BY_BITS.take(stored.view(np.uint8)).tolist() == stored.tolist()
+    assert sorted(INT8_BY_BITS.tolist()) == list(range(-128, 128))
+
+
+@pytest.mark.skipif("litert" not in installed_runtimes(), reason="pip install 'edge-fer[litert]'")
+def test_an_int8_output_is_looked_up_as_it_would_be_computed() -> None:
+    graph = Graph("nano_b", (MODELS / "emotionnet_nano_b_int8.tflite").read_bytes(), runtime="litert")
+    stored = np.random.default_rng(0).integers(-128, 128, graph.inputs[0].shape, np.int8)
+    (output,), (real,) = graph.outputs, graph.run_stored(stored)
+    steps = np.rint(real / np.float32(output.quant.scale)).astype(np.int32) + output.quant.zero_point
+    assert len(set(steps.ravel().tolist())) > 1
+    assert (real == output.quant.to_real(steps.astype(np.int8))).all()
+    assert (real.shape, real.dtype) == (output.shape, np.float32)
 
 
 def op(name: str, inputs: list[int], outputs: list[int]) -> dict[str, object]:
@@ -69,12 +94,13 @@ def test_a_runtime_that_is_not_installed_is_named_with_its_cure() -> None:
 
 def test_only_one_module_imports_an_interpreter_a_broker_client_or_a_camera() -> None:
     package = Path(__file__).parents[1] / "edge_fer"
+    named = {"doctor/software.py", "doctor/examine.py"}  # as text, for a process of its own to import
     owners = {
-        "ai_edge_litert": {"tflite.py"},
-        "tflite_runtime": {"tflite.py"},
-        "paho": {f"mqtt/{name}.py" for name in ("connecting", "dialling", "link", "session", "subscriber")},
+        "ai_edge_litert": {"tflite.py", *named},
+        "tflite_runtime": {"tflite.py", *named},
+        "paho": {*named, *(f"mqtt/{name}.py" for name in ("connecting", "dialling", "link", "session", "subscriber"))},
         "VideoCapture": {"capture/video.py", "capture/device.py"},
-        "converter": {"bench/runtimes.py"},  # starts it as a process, never imports it
+        "converter": {"bench/baseline.py"},  # starts it as a process, never imports it
     }
     for word, modules in owners.items():
         found = {
