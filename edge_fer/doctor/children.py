@@ -86,10 +86,10 @@ def _one_child(place: Place, what: str, words: Sequence[str], environ: Mapping[s
         silent = True
         child.kill()
         said, complained = child.communicate()
-    except BaseException:
-        child.kill()
-        child.wait()
-        raise
+    finally:
+        if child.poll() is None:  # interrupted
+            child.kill()
+            child.wait()
     yield from _read(words, said, _ending(child.returncode, complained, silent=silent))
 
 

@@ -14,6 +14,9 @@ def test_an_installed_package_has_no_converter_and_says_so(tmp_path: Path) -> No
     assert reason == "the converter is not here: run this in the project's checkout"
 
 
+NOT_MEASURED = "TensorFlow is not installed (pip install 'edge-fer[convert]'): the baseline was NOT measured"
+
+
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
     """A checkout whose converter fails as a real one does: a line on stderr and an exit code."""
@@ -24,7 +27,7 @@ def broken(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason="pip install 'edge-fer[convert]'")
+@pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason=NOT_MEASURED)
 def test_a_child_that_fails_is_a_reason_and_no_rows(broken: Path) -> None:
     rows, reason = measure_baseline_rows("nano_b", (1, 2), 0.1, checkout=broken)
     assert rows == ()
@@ -32,7 +35,7 @@ def test_a_child_that_fails_is_a_reason_and_no_rows(broken: Path) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason="pip install 'edge-fer[convert]'")
+@pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason=NOT_MEASURED)
 def test_graph_mode_and_predict_are_measured() -> None:
     rows, reason = measure_baseline_rows("nano_b", (1,), 0.1)
     assert reason == ""
