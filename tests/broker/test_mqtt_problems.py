@@ -30,8 +30,8 @@ from realbrokers import (
 )
 from scripted import ScriptedBroker
 
-from edge_fer.events import Message
 from edge_fer.login import BrokerAddress, Login, TlsFiles, tls_context
+from edge_fer.messages import Message
 from edge_fer.mqtt.control import Control
 from edge_fer.mqtt.link import Link
 from edge_fer.mqtt.publisher import MqttPublisher
@@ -165,7 +165,9 @@ def test_a_board_that_is_slower_than_the_refusal_is_told_of_it_too(
     address = BrokerAddress("127.0.0.1", broker.port, tls=True)
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, reconnect_on_failure=False)
     client.tls_set_context(tls_context(address, TlsFiles(authority.folder / "ca.pem")))
-    client.on_socket_open = lambda *_: wait_until(lambda: "OpenSSL Error" in broker.log())  # before CONNECT
+    client.on_socket_open = lambda *_: wait_until(
+        lambda: "did not return a certificate" in broker.log()
+    )  # before CONNECT
     link, control = Link(client), Control()
     link.open(address, 30)
     while not link.end:
