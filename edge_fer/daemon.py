@@ -19,7 +19,7 @@ from edge_fer.capture.uri import parse_camera_uri
 from edge_fer.clock import SyncWatch
 from edge_fer.config import Config
 from edge_fer.errors import UnavailableError
-from edge_fer.events import CameraCondition, NodeInfo, Payload, Publisher, message
+from edge_fer.events import CameraCondition, NodeInfo, Payload
 from edge_fer.governor.pacing import Pacing
 from edge_fer.governor.turn import GovernorTurn
 from edge_fer.health.monitor import HealthMonitor
@@ -27,6 +27,7 @@ from edge_fer.health.selftest import SelfTester
 from edge_fer.homeassistant.presence import HomeAssistant
 from edge_fer.judge import Judge
 from edge_fer.loaded import Models, node_info, with_card_threshold
+from edge_fer.messages import Publisher, message
 from edge_fer.mqtt.incoming import Handler
 from edge_fer.mqtt.publisher import MqttPublisher
 from edge_fer.outbox.outbox import Outbox

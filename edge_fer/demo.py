@@ -18,8 +18,8 @@ from edge_fer.broker import EmbeddedBroker
 from edge_fer.config import Config, load_config
 from edge_fer.daemon import Daemon
 from edge_fer.errors import UnavailableError
-from edge_fer.events import Message
 from edge_fer.login import parse_broker_url
+from edge_fer.messages import Message
 from edge_fer.service import running, stop_on_signals
 
 BROKER_PORT = 1883

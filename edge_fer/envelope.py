@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from edge_fer.events import Message
+from edge_fer.messages import Message
 
 EnvelopeKind = Literal["plain", "cloudevents"]
 

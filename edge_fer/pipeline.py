@@ -12,23 +12,13 @@ from typing import Literal
 from edge_fer.capture.inbox import CameraChange, Inbox
 from edge_fer.channels import ALERT, CAMERA_STATE, CAMERA_STATUS
 from edge_fer.decide import DecideSettings, Reading
-from edge_fer.events import (
-    Alert,
-    CameraCondition,
-    CameraStatus,
-    ExpressionEvent,
-    Payload,
-    Publisher,
-    alert_history,
-    cleared,
-    message,
-    rfc3339,
-)
+from edge_fer.events import Alert, CameraCondition, CameraStatus, ExpressionEvent, Payload, rfc3339
 from edge_fer.frame import Frame
 from edge_fer.governor.pacing import Pacing
 from edge_fer.governor.settings import GovernorSettings
 from edge_fer.judge import RESTARTED, Judge, Judged, Ticker
 from edge_fer.look import CameraNews, Observation, Stop
+from edge_fer.messages import Publisher, alert_history, cleared, message
 from edge_fer.perceive import Perception, PerceptionStage
 from edge_fer.rules.settings import Rule
 from edge_fer.telemetry import LatencyMeter

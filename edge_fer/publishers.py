@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from edge_fer.errors import UnavailableError
-from edge_fer.events import Message, Publisher, rfc3339
+from edge_fer.events import rfc3339
+from edge_fer.messages import Message, Publisher
 
 
 class EventPrinter:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from edge_fer.channels import ALERT, CAMERA_STATE, CAMERA_STATUS, Channel, topic
-from edge_fer.events import Message, cleared
+from edge_fer.messages import Message, cleared
 from edge_fer.mqtt.incoming import Handler, Incoming
 
 log = logging.getLogger(__name__)

@@ -16,13 +16,14 @@ from types import FrameType
 from edge_fer.board_watch import BoardWatch, Senses
 from edge_fer.config import BrokerSettings, Config
 from edge_fer.daemon import Daemon, Orders, Outputs
-from edge_fer.events import NodeInfo, Publisher, message
+from edge_fer.events import NodeInfo
 from edge_fer.governor.findings import assumed_throttle_c
 from edge_fer.homeassistant.presence import HomeAssistant
 from edge_fer.loaded import Models, load_models, node_info, with_card_threshold
 from edge_fer.login import Login, parse_broker_url
 from edge_fer.memory.pause import PauseControl
 from edge_fer.memory.state_folder import StateFolder, state_folder
+from edge_fer.messages import Publisher, message
 from edge_fer.metrics.settings import MetricsSettings
 from edge_fer.mqtt.incoming import Handler
 from edge_fer.mqtt.publisher import MqttPublisher

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_fer.colours import COLOURS, STATE_COLOURS
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.pipeline import CameraView, Pipeline, TrackView
 
 BAR_CELLS = 24

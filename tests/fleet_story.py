@@ -17,16 +17,14 @@ from edge_fer.events import (
     GovernorState,
     Health,
     LatencyMs,
-    Message,
     NodeInfo,
     Power,
     Privacy,
     Problem,
     Throughput,
-    alert_history,
-    message,
     rfc3339,
 )
+from edge_fer.messages import Message, alert_history, message
 from edge_fer.mqtt.incoming import Incoming
 
 T0_S = 1_795_000_000  # 2026-11-18

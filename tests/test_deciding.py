@@ -7,8 +7,9 @@ from story import Story
 
 from edge_fer.decide import DecideSettings
 from edge_fer.deciding import CameraDecisions
-from edge_fer.events import ExpressionEvent, message
+from edge_fer.events import ExpressionEvent
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.messages import message
 
 
 def visit() -> Story:

@@ -9,7 +9,7 @@ import pytest
 
 from edge_fer.channels import HEALTH
 from edge_fer.envelope import CONTENT_TYPE, cloud_event, envelope, opened
-from edge_fer.events import cleared
+from edge_fer.messages import cleared
 from edge_fer.schema.catalogue import catalogue
 from edge_fer.schema.json_schema import schemas
 from edge_fer.schema.samples import messages

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from edge_fer.channels import ALERT_EVENTS, CAMERA_EVENTS, CHANNELS, SELF_TEST
-from edge_fer.events import BoxPx, CameraStatus, ExpressionEvent, Message, message, rfc3339
+from edge_fer.events import BoxPx, CameraStatus, ExpressionEvent, rfc3339
+from edge_fer.messages import Message, message
 from edge_fer.privacy import hide_password
 from edge_fer.publishers import EventPrinter
 

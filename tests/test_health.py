@@ -6,8 +6,8 @@ import os
 
 import psutil
 
-from edge_fer.events import message
 from edge_fer.health.monitor import Counters, HealthMonitor
+from edge_fer.messages import message
 
 S = 1_000_000_000
 

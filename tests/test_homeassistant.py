@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from edge_fer.board_watch import Senses
 from edge_fer.config import Config
 from edge_fer.errors import ConfigError
-from edge_fer.events import Message, NodeInfo
+from edge_fer.events import NodeInfo
 from edge_fer.homeassistant.announcer import STEP_NS, Announcer
 from edge_fer.homeassistant.birth import Birth
 from edge_fer.homeassistant.discovery import discovery, entities
 from edge_fer.homeassistant.presence import HomeAssistant
 from edge_fer.homeassistant.settings import HomeAssistantSettings
+from edge_fer.messages import Message
 from edge_fer.mqtt.incoming import Incoming
 
 INFO = NodeInfo(

@@ -35,16 +35,8 @@ from pydantic import ValidationError
 from edge_fer.channels import CAMERA_STATUS
 from edge_fer.config import load_config
 from edge_fer.errors import ConfigError, UnavailableError
-from edge_fer.events import (
-    Message,
-    Payload,
-    Privacy,
-    SelfTest,
-    addressed,
-    alert_history,
-    cleared,
-    message,
-)
+from edge_fer.events import Payload, Privacy, SelfTest
+from edge_fer.messages import Message, addressed, alert_history, cleared, message
 from edge_fer.metrics.collector import Metrics
 from edge_fer.metrics.server import CLIENTS_MAX, MetricsServer
 from edge_fer.metrics.settings import MetricsSettings

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_fer.events import BoxPx, ExpressionEvent, message
+from edge_fer.events import BoxPx, ExpressionEvent
+from edge_fer.messages import message
 from edge_fer.outbox.open_tracks import OLD_FILE, OpenTrack, parse_track, read_old_file, track_change, track_json
 from edge_fer.readability import Quality
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from test_open_tracks import START
 
 from edge_fer.channels import WINDOW
-from edge_fer.events import Message, message
+from edge_fer.messages import Message, message
 from edge_fer.outbox.backlog import MEMORY_EVENTS
 from edge_fer.outbox.database import DATABASE_FILE
 from edge_fer.outbox.lane import AHEAD

@@ -11,10 +11,10 @@ from test_open_tracks import START
 
 from edge_fer.capture.inbox import CameraChange, Inbox
 from edge_fer.decide import DecideSettings
-from edge_fer.events import Message
 from edge_fer.frame import Box, Face, Frame
 from edge_fer.judge import Judge
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.messages import Message
 from edge_fer.outbox.open_tracks import OpenTrack
 from edge_fer.perceive import Perception
 from edge_fer.pipeline import Pipeline

@@ -18,13 +18,14 @@ from edge_fer.capture.inbox import CameraChange, Inbox
 from edge_fer.capture.readers import HANDOVER_S, CameraReaders
 from edge_fer.config import CameraSettings, Config, load_config
 from edge_fer.decide import DecideSettings
-from edge_fer.events import Alert, CameraCondition, Message
+from edge_fer.events import Alert, CameraCondition
 from edge_fer.frame import Frame
 from edge_fer.judge import Judge, Judged
 from edge_fer.loaded import Models
 from edge_fer.look import CameraNews, Tick
 from edge_fer.memory.pause import PauseControl
 from edge_fer.memory.pause_file import PAUSE_FILE, ask_pause, read_request
+from edge_fer.messages import Message
 from edge_fer.power_modes.choose import NoModesError
 from edge_fer.remote.commands import Remote
 from edge_fer.remote.differences import differences

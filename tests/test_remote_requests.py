@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_fer.config import load_config
 from edge_fer.errors import ConfigError
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.mqtt.incoming import Incoming
 from edge_fer.remote.queue import MAX_REFUSALS, MAX_REQUESTS, CommandQueue
 from edge_fer.remote.replies import PER_SECOND, Outcome, Replies

@@ -9,7 +9,7 @@ import pytest
 from daemonsite import START_S, Site, terminate
 from realbrokers import wait_until
 
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.mqtt.incoming import Incoming
 from edge_fer.retained import Leftovers
 

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from edge_fer.classify import load_reader
 from edge_fer.detect import FaceDetector
-from edge_fer.events import SelfTest, message
+from edge_fer.events import SelfTest
 from edge_fer.frame import Box, Face
 from edge_fer.health.drawn_face import drawn_face_box
 from edge_fer.health.selftest import FRAME_PX, OutboxWatch, SelfTester, SelfTestSettings
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.messages import message
 
 S = 1_000_000_000
 EYES = landmarks(140, 105, 180, 105)

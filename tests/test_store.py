@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_open_tracks import LATER, START, event
 
-from edge_fer.events import ExpressionEvent, Message, message
+from edge_fer.events import ExpressionEvent
+from edge_fer.messages import Message, message
 from edge_fer.outbox.database import DATABASE_FILE
 from edge_fer.outbox.open_tracks import OLD_FILE, OpenTrack, track_change
 from edge_fer.outbox.rows import Loaded, WaitingEvent, event_of

@@ -31,7 +31,8 @@ from edge_fer.dashboard.fleet import Fleet
 from edge_fer.dashboard.node import PARTS_MAX, SILENT_S
 from edge_fer.dashboard.payload import harmless, unix_ns
 from edge_fer.dashboard.views import GovernorView, NodeView
-from edge_fer.events import Message, Privacy, alert_history, message
+from edge_fer.events import Privacy
+from edge_fer.messages import Message, alert_history, message
 from edge_fer.mqtt.incoming import Incoming
 
 

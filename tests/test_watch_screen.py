@@ -38,7 +38,8 @@ from edge_fer.dashboard.lines import ChangeLines
 from edge_fer.dashboard.mailbox import Mailbox, Received
 from edge_fer.dashboard.records import record
 from edge_fer.dashboard.words import amount, span
-from edge_fer.events import Message, Privacy, message
+from edge_fer.events import Privacy
+from edge_fer.messages import Message, message
 from edge_fer.mqtt.incoming import Incoming
 
 pytest.importorskip("rich", reason="pip install 'edge-fer[watch]': the screen is NOT tested")

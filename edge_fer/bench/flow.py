@@ -24,8 +24,8 @@ from edge_fer.classify import NetworkName
 from edge_fer.config import load_config
 from edge_fer.daemon import Daemon
 from edge_fer.errors import UnavailableError
-from edge_fer.events import Message
 from edge_fer.look import CameraNews, Look, Observation
+from edge_fer.messages import Message
 from edge_fer.service import running
 
 FIRST_EVENT_S = 30.0

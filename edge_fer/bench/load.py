@@ -16,7 +16,7 @@ from edge_fer.bench.flow import Nowhere
 from edge_fer.capture.uri import CameraUri
 from edge_fer.classify import NetworkName
 from edge_fer.config import load_config
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.service import running
 
 

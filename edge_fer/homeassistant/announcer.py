@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from edge_fer.events import Message
 from edge_fer.homeassistant.discovery import stand_in
 from edge_fer.homeassistant.entities import Platform
+from edge_fer.messages import Message
 from edge_fer.mqtt.incoming import Incoming
 
 log = logging.getLogger(__name__)

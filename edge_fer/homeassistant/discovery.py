@@ -13,7 +13,7 @@ from typing import Any
 from edge_fer.board_watch import Senses
 from edge_fer.channels import BASE, CAMERA_STATUS, INFO, STATUS, topic
 from edge_fer.config import Config
-from edge_fer.events import Message, NodeInfo
+from edge_fer.events import NodeInfo
 from edge_fer.homeassistant.entities import (
     Entity,
     Platform,
@@ -23,6 +23,7 @@ from edge_fer.homeassistant.entities import (
     node_entities,
     privacy_entity,
 )
+from edge_fer.messages import Message
 
 NO_SENSES = Senses()
 """Of a board that tells nothing."""

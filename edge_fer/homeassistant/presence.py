@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from edge_fer.board_watch import Senses
 from edge_fer.config import Config
-from edge_fer.events import Message, NodeInfo
+from edge_fer.events import NodeInfo
 from edge_fer.homeassistant.announcer import Announcer
 from edge_fer.homeassistant.birth import Birth, birth_topic
 from edge_fer.homeassistant.discovery import NO_SENSES, announcement, discovery, discovery_topic
+from edge_fer.messages import Message
 from edge_fer.mqtt.incoming import Handler, Incoming
 
 

@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from edge_fer.channels import BASE, GOVERNOR, POWER, THROUGHPUT
-from edge_fer.events import CameraCondition, Message
+from edge_fer.events import CameraCondition
+from edge_fer.messages import Message
 from edge_fer.sensors.readings import ThrottleFlag
 
 _STATES: tuple[str, ...] = get_args(CameraCondition)

@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 from edge_fer.envelope import EnvelopeKind
 from edge_fer.envelope import envelope as envelope_of
-from edge_fer.events import Message
 from edge_fer.login import BrokerAddress, Login, TlsFiles
+from edge_fer.messages import Message
 from edge_fer.mqtt.connecting import Connector
 from edge_fer.mqtt.control import Control, Patience
 from edge_fer.mqtt.dialling import NAMES, NoConnectionError

@@ -14,7 +14,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_fer.channels import CLAIM, COMMAND, STATUS, topic
-from edge_fer.events import Claim, Message, message
+from edge_fer.events import Claim
+from edge_fer.messages import Message, message
 from edge_fer.mqtt.connecting import boot_property
 from edge_fer.mqtt.control import Control, Patience
 from edge_fer.mqtt.guard import Guard

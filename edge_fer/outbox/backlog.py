@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from edge_fer.channels import WINDOW
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.outbox.lane import Lane
 from edge_fer.outbox.open_tracks import TrackChange
 from edge_fer.outbox.rows import Loaded, Rows, WaitingEvent, event_of

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from edge_fer.channels import WINDOW
-from edge_fer.events import Message, rfc3339
+from edge_fer.events import rfc3339
+from edge_fer.messages import Message
 from edge_fer.outbox.backlog import Backlog
 from edge_fer.outbox.lane import Drain
 from edge_fer.outbox.open_tracks import track_change

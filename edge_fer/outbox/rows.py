@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.outbox.open_tracks import OpenTrack, TrackKey
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 
-from edge_fer.events import Message
+from edge_fer.messages import Message
 
 
 class States:

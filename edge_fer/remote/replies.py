@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import NamedTuple
 
-from edge_fer.events import Message, Reply, message, rfc3339
+from edge_fer.events import Reply, rfc3339
+from edge_fer.messages import Message, message
 from edge_fer.privacy import hide_password
 from edge_fer.remote.requests import Asker, Refusal
 

@@ -6,7 +6,8 @@ import re
 from typing import NamedTuple
 
 from edge_fer.channels import ALERT_EVENTS, CHANNELS, COMMAND, STATUS, Channel
-from edge_fer.events import CHANNEL_OF, Alert
+from edge_fer.events import Alert
+from edge_fer.messages import CHANNEL_OF
 from edge_fer.remote.requests import BODIES
 
 REQUESTS: dict[str, type] = {str(command): body for command, body in BODIES.items()}

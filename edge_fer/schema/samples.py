@@ -17,7 +17,6 @@ from edge_fer.events import (
     GovernorState,
     Health,
     LatencyMs,
-    Message,
     ModelInfo,
     NodeInfo,
     Payload,
@@ -27,9 +26,8 @@ from edge_fer.events import (
     Reply,
     SelfTest,
     Throughput,
-    alert_history,
-    message,
 )
+from edge_fer.messages import Message, alert_history, message
 from edge_fer.readability import Quality
 
 NODE = "hall-7"

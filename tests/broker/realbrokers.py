@@ -18,7 +18,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge_fer.broker import EmbeddedBroker
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.mqtt.control import Patience
 
 T_co = TypeVar("T_co", covariant=True)

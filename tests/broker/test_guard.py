@@ -8,7 +8,7 @@ from collections import deque
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_fer.events import message
+from edge_fer.messages import message
 from edge_fer.mqtt.guard import Guard
 
 

@@ -29,8 +29,8 @@ from realbrokers import (
 )
 
 from edge_fer.broker import EmbeddedBroker
-from edge_fer.events import Message
 from edge_fer.login import BrokerAddress, TlsFiles
+from edge_fer.messages import Message
 from edge_fer.mqtt.control import Patience
 from edge_fer.mqtt.publisher import MqttPublisher
 from edge_fer.outbox.outbox import Outbox

@@ -33,7 +33,7 @@ from realbrokers import (
 )
 
 from edge_fer.channels import CAMERA_STATE, THROUGHPUT
-from edge_fer.events import Message, addressed, cleared
+from edge_fer.messages import Message, addressed, cleared
 from edge_fer.mqtt.incoming import Incoming
 from edge_fer.mqtt.link import LARGEST_RECEIVED
 from edge_fer.mqtt.publisher import MqttPublisher

@@ -15,7 +15,7 @@ import pytest
 from realbrokers import NODE, Make, Mosquitto, wait_until
 
 from edge_fer.channels import CAMERA_EVENTS
-from edge_fer.events import Message, addressed
+from edge_fer.messages import Message, addressed
 from edge_fer.mqtt.publisher import MqttPublisher
 from edge_fer.schema.samples import messages
 

@@ -22,8 +22,8 @@ from realbrokers import STATUS_TOPIC, AnyBroker, Authority, Make, Mosquitto, fre
 
 from edge_fer.capture.backoff import Backoff
 from edge_fer.cli import main
-from edge_fer.events import Message, message
 from edge_fer.login import BrokerAddress, TlsFiles, tls_context
+from edge_fer.messages import Message, message
 from edge_fer.mqtt.incoming import Incoming
 from edge_fer.mqtt.publisher import MqttPublisher
 from edge_fer.mqtt.subscriber import Connection, Subscriber

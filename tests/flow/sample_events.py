@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_fer.config import load_config
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.service import running
 
 GOLDEN = Path(__file__).with_name("sample_events.json")

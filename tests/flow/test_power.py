@@ -17,7 +17,7 @@ from edge_fer.board_watch import MODE_PERIOD_NS
 from edge_fer.channels import HEALTH, POWER, THROUGHPUT
 from edge_fer.config import load_config
 from edge_fer.daemon import Daemon
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.mqtt.incoming import Incoming
 from edge_fer.sensors.machine import Machine
 from edge_fer.service import running

@@ -15,7 +15,7 @@ from realbrokers import wait_until
 
 from edge_fer.config import load_config
 from edge_fer.daemon import Daemon
-from edge_fer.events import Message
+from edge_fer.messages import Message
 from edge_fer.mqtt.incoming import Incoming
 from edge_fer.remote.reload import ConfigSource, Hangup
 from edge_fer.service import running

@@ -13,12 +13,13 @@ from drawn_faces import face_at
 
 from edge_fer.capture.inbox import CameraChange, Inbox
 from edge_fer.decide import DecideSettings
-from edge_fer.events import CameraCondition, Message
+from edge_fer.events import CameraCondition
 from edge_fer.frame import Box, Face, Frame
 from edge_fer.governor.pacing import Pacing
 from edge_fer.governor.settings import GovernorSettings
 from edge_fer.judge import Judge
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.messages import Message
 from edge_fer.perceive import Perception
 from edge_fer.pipeline import Pipeline
 from edge_fer.quality import QualitySettings

@@ -13,8 +13,8 @@ from edge_fer.board_watch import BoardWatch
 from edge_fer.channels import GOVERNOR, HEALTH
 from edge_fer.config import load_config
 from edge_fer.daemon import Daemon, Outputs
-from edge_fer.events import Message
 from edge_fer.loaded import load_models
+from edge_fer.messages import Message
 from edge_fer.sensors.readings import Reading
 from edge_fer.service import running
 

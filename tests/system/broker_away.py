@@ -16,9 +16,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "broker"), str(HERE.parents[1])]
 from delivered import CarefulSubscriber, first_times, same_when_repeated  # noqa: E402
 from realbrokers import MOSQUITTO, Mosquitto, wait_until  # noqa: E402
 
-from edge_fer.events import BoxPx, ExpressionEvent, Message, message  # noqa: E402
+from edge_fer.events import BoxPx, ExpressionEvent  # noqa: E402
 from edge_fer.labels import EXPRESSIONS  # noqa: E402
 from edge_fer.login import BrokerAddress  # noqa: E402
+from edge_fer.messages import Message, message  # noqa: E402
 from edge_fer.mqtt.publisher import MqttPublisher  # noqa: E402
 from edge_fer.outbox.outbox import Outbox  # noqa: E402
 from edge_fer.outbox.store import Store  # noqa: E402

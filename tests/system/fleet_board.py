@@ -23,10 +23,10 @@ from edge_fer.events import (
     Privacy,
     SelfTest,
     Throughput,
-    message,
     rfc3339,
 )
 from edge_fer.labels import EXPRESSIONS
+from edge_fer.messages import message
 from edge_fer.mqtt.publisher import MqttPublisher
 from edge_fer.readability import Quality
 

@@ -18,7 +18,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import fleet_board as board  # noqa: E402
 
-from edge_fer.events import Alert, CameraStatus, Message, Payload, Privacy, alert_history, message  # noqa: E402
+from edge_fer.events import Alert, CameraStatus, Payload, Privacy  # noqa: E402
+from edge_fer.messages import Message, alert_history, message  # noqa: E402
 
 NODE, CAMERA, RULE = "ward-7-room-0123", "front", "crying"
 CAMERAS, RULES = 2, 2

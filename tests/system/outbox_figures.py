@@ -31,9 +31,9 @@ from realbrokers import MOSQUITTO, Mosquitto, wait_until  # noqa: E402
 from test_open_tracks import START  # noqa: E402
 
 from edge_fer.channels import WINDOW  # noqa: E402
-from edge_fer.events import Message, message  # noqa: E402
 from edge_fer.labels import EXPRESSIONS  # noqa: E402
 from edge_fer.login import BrokerAddress  # noqa: E402
+from edge_fer.messages import Message, message  # noqa: E402
 from edge_fer.mqtt.publisher import MqttPublisher  # noqa: E402
 from edge_fer.outbox.database import DATABASE_FILE  # noqa: E402
 from edge_fer.outbox.outbox import Outbox, Sent  # noqa: E402

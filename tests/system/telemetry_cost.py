@@ -26,7 +26,7 @@ from fixture import BOARD_KEYS, add_energy, board_tree  # noqa: E402
 
 from edge_fer.board_watch import BoardWatch  # noqa: E402
 from edge_fer.config import Config  # noqa: E402
-from edge_fer.events import message  # noqa: E402
+from edge_fer.messages import message  # noqa: E402
 from edge_fer.power_modes.modes import open_power_modes  # noqa: E402
 from edge_fer.sensors.machine import Machine  # noqa: E402
 from edge_fer.sensors.readings import Reading  # noqa: E402

@@ -27,14 +27,13 @@ from edge_fer.events import (
     CameraThroughput,
     ExpressionEvent,
     GovernorState,
-    Message,
     NodeInfo,
     Power,
     Privacy,
     Throughput,
-    message,
 )
 from edge_fer.homeassistant.discovery import NO_SENSES, discovery
+from edge_fer.messages import Message, message
 
 pytestmark = pytest.mark.system
 

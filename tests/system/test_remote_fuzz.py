@@ -24,7 +24,7 @@ from test_open_tracks import START
 from edge_fer.channels import WINDOW
 from edge_fer.config import load_config
 from edge_fer.errors import ConfigError
-from edge_fer.events import message
+from edge_fer.messages import message
 from edge_fer.mqtt.incoming import Incoming
 from edge_fer.outbox.database import DATABASE_FILE
 from edge_fer.outbox.outbox import Outbox, Sent
