@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+TIMESYNC = Path("/run/systemd/timesync")
+"""Where systemd-timesyncd, as long as it runs, leaves the file `synchronized` once it has set the clock."""
 
 _STA_UNSYNC = 0x40
 _TIME_ERROR = 5
@@ -43,8 +47,11 @@ Adjtimex = Callable[[Timex], int]
 """adjtimex(2): fills the structure; the state of the clock, or -1."""
 
 
-def clock_synced(adjtimex: Adjtimex | None = None) -> bool | None:
-    """Whether the kernel calls its clock synchronised; None where it cannot be asked.
+def clock_synced(adjtimex: Adjtimex | None = None, timesync: Path = TIMESYNC) -> bool | None:
+    """Whether the kernel calls its clock synchronised; None where nobody can be asked.
+
+    A service of systemd that may not set the clock (ProtectClock=yes) may not ask the kernel either. Then what
+    systemd-timesyncd says counts: that it has set the clock since the machine was started.
 
     The kernel is told by chrony, ntpd and systemd-timesyncd, and takes it back when they were silent for long. Nothing
     is changed by asking (modes = 0). It costs a system call: ask once a second, not once a frame. A board without a
@@ -52,13 +59,10 @@ def clock_synced(adjtimex: Adjtimex | None = None) -> bool | None:
 
     Source: adjtimex(2), "STA_UNSYNC: clock unsynchronized", and "TIME_ERROR: the system clock is not synchronized".
     """
-    ask = adjtimex or _of_libc()
-    if ask is None:
-        return None
-    clock = Timex(modes=0)
-    state = ask(clock)
+    ask, clock = adjtimex or _of_libc(), Timex(modes=0)
+    state = ask(clock) if ask else -1
     if state < 0:
-        return None
+        return _says_timesyncd(timesync)
     return state != _TIME_ERROR and not clock.status & _STA_UNSYNC
 
 
@@ -82,6 +86,14 @@ class SyncWatch:
         if now_s >= self._next_s:
             self._next_s, self._synced = now_s + self._period_s, self._ask()
         return self._synced
+
+
+def _says_timesyncd(folder: Path) -> bool | None:
+    """None where it does not run: then another service may have set the clock."""
+    try:
+        return any(path.name == "synchronized" for path in folder.iterdir())
+    except OSError:
+        return None
 
 
 def _of_libc() -> Adjtimex | None:

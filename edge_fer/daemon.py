@@ -30,6 +30,7 @@ from edge_fer.loaded import Models, node_info, with_card_threshold
 from edge_fer.messages import Publisher, message
 from edge_fer.mqtt.incoming import Handler
 from edge_fer.mqtt.publisher import MqttPublisher
+from edge_fer.notify import Notifier
 from edge_fer.outbox.outbox import Outbox
 from edge_fer.perceive import Perception
 from edge_fer.pipeline import Pipeline
@@ -39,6 +40,7 @@ from edge_fer.remote.queue import CommandQueue
 from edge_fer.remote.reload import ConfigSource, Hangup, NewConfig, Reloader
 from edge_fer.remote.replies import Replies
 from edge_fer.scores.record import ScoreRecorder
+from edge_fer.status_line import FrameRate, status_line
 from edge_fer.telemetry import ThroughputMeter
 from edge_fer.tracking.follow import FaceFollower
 from edge_fer.upkeep import Memory, Upkeep
@@ -97,9 +99,16 @@ class Daemon:
         boot_id: str,
         orders: Orders | None = None,
         board: BoardWatch | None = None,
+        *,
+        notifier: Notifier | None = None,
+        wait_for_cameras: bool = False,
     ) -> None:
-        """Nothing is opened yet. `board` None: no sensor is read."""
+        """Nothing is opened yet. `board` None: no sensor is read; `notifier` None: nobody is told of finished turns.
+
+        `wait_for_cameras`: a device that is missing at the start is waited for, as a stream is.
+        """
         self._outputs, self._boot_id, self._node = outputs, boot_id, config.node
+        self._notifier, self._frame_rate = notifier or Notifier(), FrameRate()
         uris = {name: parse_camera_uri(camera.uri) for name, camera in config.camera.items()}
         self._config, self._on_applied = config, (orders or Orders()).on_applied
         self._clock_synced, self._board, self._workload = SyncWatch(), board, Workload()
@@ -141,7 +150,7 @@ class Daemon:
         self._subscriptions = orders.queue.subscriptions if orders and orders.queue else {}
         # A stream's server may start later than this; a device or a file that is not there is a mistake.
         expected = {name for name, uri in uris.items() if uri.scheme != "url" and config.camera[name].enabled}
-        self._attendance = Attendance(uris, expected)
+        self._attendance = Attendance(uris, set() if wait_for_cameras else expected)
 
     @property
     def readers(self) -> list[CameraReader]:
@@ -176,6 +185,7 @@ class Daemon:
                     self._attendance.note(change)
                 self._upkeep.turn()
                 self._check_threads()
+                self._notifier.turn_finished(self._status)
         finally:
             self._readers.stop()
             self.inbox.close()
@@ -332,11 +342,22 @@ class Daemon:
             if part and not part.alive:
                 raise RuntimeError(f"the thread of the {what} has crashed; its error stands above")
 
+    def _status(self) -> str:
+        """How it is, for `systemctl status`."""
+        mqtt, views = self._outputs.mqtt, self.pipeline.views
+        return status_line(
+            broker=mqtt.why_not_connected if mqtt else None,
+            cameras={name: views[name] for name in self._config.camera},
+            frames_per_s=self._frame_rate.take(sum(counts.looked_at for counts in self.inbox.counts().values())),
+            problems=self._upkeep.problems,
+        )
+
     def _deliver(self, stop: threading.Event) -> None:
         """Nobody asked to stop, so the broker gets time to take what is left."""
         mqtt, until_s = self._outputs.mqtt, time.monotonic() + DELIVER_S
         while mqtt and mqtt.pending and time.monotonic() < until_s and not stop.is_set():
             self._check_threads()
+            self._notifier.turn_finished(self._status)
             time.sleep(0.02)  # not stop.wait(): a signal that sets it would meet its lock in this very thread
         if mqtt and mqtt.pending and not stop.is_set():
             raise UnavailableError(f"the broker did not take {mqtt.pending} events within {DELIVER_S:.0f} s")

@@ -27,6 +27,7 @@ from edge_fer.messages import Publisher, message
 from edge_fer.metrics.settings import MetricsSettings
 from edge_fer.mqtt.incoming import Handler
 from edge_fer.mqtt.publisher import MqttPublisher
+from edge_fer.notify import Notifier
 from edge_fer.outbox.outbox import Outbox
 from edge_fer.outbox.store import Store
 from edge_fer.power_modes.ask import ask_power_mode
@@ -63,15 +64,17 @@ def running(
     source: ConfigSource | None = None,
     hangup: Hangup | None = None,
     machine: Machine | None = None,
+    notifier: Notifier | None = None,
+    wait_for_cameras: bool = False,
 ) -> Iterator[Daemon]:
     """A daemon ready to run, connected to its broker if it has one; `offline` is published at the end.
 
     `remember` keeps open tracks and a pause across restarts, in the state folder, and retained topics and Home
     Assistant in step with the configuration; `record_to` records scores.
     `source` is where the configuration is read again when a `hangup` was noted or a command asks for it; `machine` is
-    whose sensors are read.
+    whose sensors are read; `notifier` tells systemd how it goes. `wait_for_cameras` as in `Daemon`.
     """
-    machine = machine or Machine()
+    machine, notifier = machine or Machine(), notifier or Notifier()
     with ExitStack() as stack:
         boot_id = uuid.uuid4().hex[:12]
         commands = CommandQueue(config.commands, config.node, reserved=[config.homeassistant.prefix])
@@ -88,18 +91,28 @@ def running(
         recorder = _recorder(record_to, config, models, boot_id, memory, stack) if record_to else None
         publisher = EveryPublisher([mqtt or outbox, *metrics, *extra])
         info = node_info(config, models, boot_id)
-        orders, presence = Orders(source, hangup or Hangup(), commands, set_power_mode=_mode_setter(machine)), None
+        orders = Orders(
+            source,
+            hangup or Hangup(),
+            commands,
+            on_reload=notifier.reload,
+            set_power_mode=_mode_setter(machine),
+        )
+        presence = None
         if mqtt and remember:  # what a demonstration shows must not stay, nor take back what the daemon shows
             presence, leftovers = _at_the_broker(config, info, mqtt, board)
             subscriptions |= {**presence.subscriptions, **leftovers.subscriptions}
             orders = replace(orders, on_applied=_followers(presence, leftovers))
         outputs = Outputs(publisher, mqtt, outbox, presence, memory, recorder)
-        daemon = Daemon(config, models, outputs, boot_id, orders, board)
+        daemon = Daemon(
+            config, models, outputs, boot_id, orders, board, notifier=notifier, wait_for_cameras=wait_for_cameras
+        )
         stack.callback(daemon.close)
         if mqtt:
             mqtt.start()
             stack.callback(mqtt.stop, BROKER_STOP_S)
         publisher.publish(message(info, config.node))
+        stack.callback(notifier.stopping)  # before all that is closed above
         yield daemon
 
 

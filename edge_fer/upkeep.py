@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from edge_fer.board_watch import BoardWatch
 from edge_fer.capture.inbox import Inbox
 from edge_fer.capture.reader import CameraReader
-from edge_fer.events import Payload
+from edge_fer.events import Payload, Problem
 from edge_fer.health.monitor import Counters, HealthMonitor
 from edge_fer.health.selftest import OutboxWatch, SelfTester
-from edge_fer.memory.pause import PauseControl
+from edge_fer.memory.pause import PAUSED, PauseControl
 from edge_fer.memory.state_folder import StateFolder
 from edge_fer.mqtt.problems import BROKER_PROBLEMS
 from edge_fer.mqtt.publisher import MqttPublisher
@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 
 PERIOD_NS = 100_000_000
 """Turns may come hundreds of times a second; nothing here is that urgent."""
-
-PAUSED = "privacy pause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +100,11 @@ class Upkeep:
         self._pausable = [PausableReader(reader) for reader in readers]
         self._also: Callable[[], Mapping[str, str]] = dict
         self._next_ns = 0
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Those of now, the oldest first."""
+        return self._health.problems
 
     def start(self) -> None:
         """Before any camera is opened: one that is paused never is."""

@@ -36,7 +36,7 @@ int main(void) {
         (-1, 0, None),  # EPERM in a sandbox
     ],
 )
-def test_what_the_kernel_says(state: int, status: int, *, synced: bool | None) -> None:
+def test_what_the_kernel_says(state: int, status: int, *, synced: bool | None, tmp_path: Path) -> None:
     asked: list[int] = []
 
     def adjtimex(clock: Timex) -> int:
@@ -44,8 +44,18 @@ def test_what_the_kernel_says(state: int, status: int, *, synced: bool | None) -
         clock.status = status
         return state
 
-    assert clock_synced(adjtimex) is synced
+    assert clock_synced(adjtimex, tmp_path / "timesync") is synced
     assert asked == [0]  # nothing was to be changed
+
+
+def test_where_the_kernel_may_not_be_asked_timesyncd_is(tmp_path: Path) -> None:
+    folder = tmp_path / "timesync"
+    assert clock_synced(lambda _clock: -1, folder) is None  # it does not run, but chrony may
+    folder.mkdir()
+    assert clock_synced(lambda _clock: -1, folder) is False
+    (folder / "synchronized").touch()
+    assert clock_synced(lambda _clock: -1, folder) is True
+    assert clock_synced(lambda _clock: 5, folder) is False  # the kernel knows better, where it may be asked
 
 
 def test_the_real_kernel_is_asked_without_harm() -> None:

@@ -319,13 +319,16 @@ def test_the_manual_of_power_has_the_modes_that_are_meant_and_the_defaults() -> 
 
 def test_the_manual_of_power_installs_the_units_that_there_are() -> None:
     text = manual("power.md")
-    assert [unit.name for unit in (ROOT / "systemd").iterdir() if f"systemd/{unit.name}" not in text] == []
+    files = [file.relative_to(ROOT) for file in (ROOT / "systemd").rglob("*power-mode*")]
+    files += [Path("systemd/tmpfiles.d/edge-fer.conf"), Path("systemd/udev/60-edge-fer.rules")]
+    assert len(files) == 5
+    assert [str(file) for file in files if str(file) not in text] == []
     assert f"`/{SOCKET}`" in text
     service = (ROOT / "systemd/edge-fer-power-mode@.service").read_text(encoding="utf-8")
     socket = (ROOT / "systemd/edge-fer-power-mode.socket").read_text(encoding="utf-8")
     assert f"ListenStream=/{SOCKET}\n" in socket
-    assert "ExecStart=/opt/edge-fer/bin/python " in service
-    assert "python3 -m venv /opt/edge-fer`" in text
+    assert "ExecStart=/opt/edge-fer/current/bin/python " in service
+    assert "python3 -m venv /opt/edge-fer/current`" in text
     assert "SocketGroup=edge-fer\n" in socket
     assert "`groupadd --system edge-fer`" in text
 

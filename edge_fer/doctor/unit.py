@@ -13,7 +13,13 @@ from edge_fer.errors import UnavailableError
 UNIT = "edge-fer.service"
 ANSWER_S = 5.0
 
-_PROPERTIES = ("LoadState", "ActiveState", "SubState", "UnitFileState", "NRestarts", "Result", "ExecMainStatus", "User")
+AGENT = "usr/local/sbin/edge-fer-release"
+"""What a deployment leaves on a board: it goes back to the release before."""
+
+_PROPERTIES = (
+    *("LoadState", "ActiveState", "SubState", "UnitFileState", "StatusText"),
+    *("NRestarts", "Result", "ExecMainStatus", "User"),
+)
 _JOURNAL = f"journalctl -u {UNIT} -n 50 tells why"
 
 
@@ -23,7 +29,7 @@ def check_unit(patient: Patient) -> list[Finding]:
         told = ask_systemd(patient.place, UNIT)
     except UnavailableError as err:
         return [skipped(str(err))]
-    return [_state(told), *_user(told)]
+    return [_state(told, can_go_back=(patient.place.machine.root / AGENT).exists()), *_user(told)]
 
 
 def ask_systemd(place: Place, unit: str) -> Mapping[str, str]:
@@ -52,16 +58,19 @@ def ask_systemd(place: Place, unit: str) -> Mapping[str, str]:
     return dict(line.partition("=")[::2] for line in ran.stdout.splitlines())
 
 
-def _state(told: Mapping[str, str]) -> Finding:
+def _state(told: Mapping[str, str], *, can_go_back: bool) -> Finding:
     if told.get("LoadState") != "loaded":
-        return skipped(f"{UNIT} is not installed ({told.get('LoadState') or 'unknown'})")
+        found = f"{UNIT} is not installed ({told.get('LoadState') or 'unknown'})"
+        return skipped(found, cure="to have it run as a service: make deploy, in the checkout on a PC")
     active, enabled = told.get("ActiveState", ""), told.get("UnitFileState", "")
     found = f"{UNIT}: {active} ({told.get('SubState')}), {enabled or 'not enabled'}"
     restarts = int(told["NRestarts"]) if told.get("NRestarts", "").isdecimal() else 0
     if restarts:
         found += f", {restarts} restart{'s' * (restarts > 1)} by systemd"
     if active != "active":
-        return _not_running(found, active, told)
+        return _not_running(found, active, told, can_go_back=can_go_back)
+    if told.get("StatusText"):
+        found += f'; it says "{told["StatusText"]}"'
     if enabled not in ("enabled", "static", "generated", "alias", "enabled-runtime", "linked"):
         return warning(f"{found}: it will not start with the machine", f"systemctl enable {UNIT}")
     if restarts:
@@ -69,11 +78,14 @@ def _state(told: Mapping[str, str]) -> Finding:
     return ok(found)
 
 
-def _not_running(found: str, active: str, told: Mapping[str, str]) -> Finding:
+def _not_running(found: str, active: str, told: Mapping[str, str], *, can_go_back: bool) -> Finding:
+    back = "; edge-fer-release rollback goes back to the release before" if can_go_back else ""
     if active == "failed":
-        return failed(f"{found}; result {told.get('Result')}, exit code {told.get('ExecMainStatus')}", _cure(told))
+        return failed(
+            f"{found}; result {told.get('Result')}, exit code {told.get('ExecMainStatus')}", _cure(told) + back
+        )
     if active == "activating":
-        return failed(f"{found}: it does not stay up", _JOURNAL)
+        return failed(f"{found}: it does not stay up", _JOURNAL + back)
     return warning(found, f"systemctl enable --now {UNIT}")
 
 

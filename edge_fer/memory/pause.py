@@ -27,6 +27,9 @@ from edge_fer.memory.pause_file import (
 
 log = logging.getLogger(__name__)
 
+PAUSED = "privacy pause"
+"""Why a camera is disabled, where it is so because of a pause."""
+
 POLL_S = 0.25
 """Between two looks at the file."""
 

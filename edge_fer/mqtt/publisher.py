@@ -122,6 +122,13 @@ class MqttPublisher:
         return session is not None and session.claimed
 
     @property
+    def why_not_connected(self) -> str:
+        """For people; "" while there is a connection. Any thread."""
+        if self.connected:
+            return ""
+        return "asks whether another daemon has this node" if self._session else self._unreachable or "connecting"
+
+    @property
     def alive(self) -> bool:
         """Whether the thread runs; False after start() and before stop() means that it crashed."""
         return self._thread.is_alive()

@@ -12,7 +12,7 @@ from edge_fer.doctor.board import check_clock, check_memory
 from edge_fer.doctor.finding import Finding
 from edge_fer.doctor.patient import Patient
 from edge_fer.doctor.storage import check_state_folder
-from edge_fer.doctor.unit import check_unit
+from edge_fer.doctor.unit import AGENT, check_unit
 
 Made = Callable[..., Patient]
 IN_2026_S, IN_1970_S = 1_780_000_000.0, 3600.0
@@ -103,7 +103,7 @@ def test_a_unit_that_runs_and_is_enabled_is_well(unit: Callable[..., list[Findin
 @pytest.mark.parametrize(
     ("changed", "result", "told", "cure"),
     [
-        ({"LoadState": "not-found"}, "skipped", "not installed", ""),
+        ({"LoadState": "not-found"}, "skipped", "not installed", "make deploy"),
         ({"NRestarts": "3"}, "warning", "3 restarts by systemd", "journalctl"),
         ({"UnitFileState": "disabled"}, "warning", "will not start with the machine", "systemctl enable"),
         ({"ActiveState": "inactive", "SubState": "dead"}, "warning", "inactive (dead)", "enable --now"),
@@ -125,6 +125,19 @@ def test_what_systemd_says_of_the_unit(
     assert found.result == result
     assert told in found.found
     assert cure in found.cure
+
+
+def test_what_the_daemon_says_of_itself_is_told(unit: Callable[..., list[Finding]]) -> None:
+    assert one(unit(StatusText="online; no broker")).found.endswith('enabled; it says "online; no broker"')
+
+
+def test_a_board_that_was_deployed_can_go_back(unit: Callable[..., list[Finding]], tmp_path: Path) -> None:
+    failed = {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "6"}
+    assert "rollback" not in one(unit(**failed)).cure
+    agent = tmp_path / "root" / AGENT
+    agent.parent.mkdir(parents=True)
+    agent.touch()
+    assert "edge-fer-release rollback" in one(unit(**failed)).cure
 
 
 def test_a_daemon_of_another_user_is_pointed_out(unit: Callable[..., list[Finding]]) -> None:

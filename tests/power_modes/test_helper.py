@@ -263,7 +263,7 @@ def test_nothing_is_started_for_what_is_set_needs_a_reboot_or_does_not_exist(xav
 def test_the_unit_gives_the_helper_its_instance_as_it_is_and_little_else() -> None:
     unit = (UNITS / "edge-fer-power-mode@.service").read_text()
     assert re.findall(r"^ExecStart=.*", unit, re.MULTILINE) == [
-        "ExecStart=/opt/edge-fer/bin/python -I -m edge_fer.power_modes.helper %i"
+        "ExecStart=/opt/edge-fer/current/bin/python -I -m edge_fer.power_modes.helper %i"
     ]
     assert {"Type=oneshot", "NoNewPrivileges=yes", "CapabilityBoundingSet=CAP_DAC_OVERRIDE"} <= set(unit.splitlines())
     assert f"ListenStream=/{SOCKET}" in (UNITS / "edge-fer-power-mode.socket").read_text()
@@ -285,7 +285,7 @@ def test_the_unit_gives_the_helper_its_instance_as_it_is_and_little_else() -> No
     ],
 )
 def test_the_polkit_rule_allows_this_unit_only(unit: str, allowed: bool) -> None:  # noqa: FBT001
-    rule = (UNITS / "50-edge-fer-power-mode.rules").read_text()
+    rule = (UNITS / "polkit/50-edge-fer-power-mode.rules").read_text()
     (pattern,) = re.findall(r"if \(/(.*)/\.test\(action\.lookup\(\"unit\"\)\)", rule)
     # In JavaScript $ is the end, and only that.
     assert bool(re.search(pattern.replace("$", r"\Z"), unit)) is allowed
@@ -300,7 +300,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     assert version.stdout.startswith("systemd")
     for unit in UNITS.glob("edge-fer-power-mode*"):
         # verify wants the program of ExecStart to exist.
-        (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/edge-fer/bin/python", "/bin/true"))
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/edge-fer/current/bin/python", "/bin/true"))
     names = [str(tmp_path / name) for name in ("edge-fer-power-mode.socket", "edge-fer-power-mode@.service")]
     done = subprocess.run(["systemd-analyze", "verify", *names], capture_output=True, text=True, check=False)
     assert (done.returncode, [line for line in done.stderr.splitlines() if str(tmp_path) in line]) == (0, [])
