@@ -1,0 +1,1 @@
+"""Puts edge-fer on boards; run from a checkout as `python -m deploy`, never installed."""
