@@ -49,6 +49,8 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def _read(elf: Any) -> Binary:  # noqa: ANN401 - pyelftools has no types
+    if not elf.num_sections():
+        raise ELFError("it has no section headers, so what it needs cannot be read")
     machine = _MACHINES.get(elf["e_machine"], str(elf["e_machine"]))
     if machine == "aarch64" and elf.elfclass != 64:  # noqa: PLR2004 - bits
         machine = "aarch64_ilp32"
