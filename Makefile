@@ -9,7 +9,13 @@ DATA ?= data
 
 # Two installations into one environment would disturb each other.
 .NOTPARALLEL:
-.PHONY: help run test test-system check format models train convert bench clean
+.PHONY: help run test test-system test-arm test-vm check format models train convert bench clean \
+	boards bundle deploy rollback status logs undeploy
+
+# What the targets of deployment have in common; an empty BOARD or HOST is told with what would be right.
+AT = --host "$(HOST)" $(if $(SSH_CONFIG),--ssh-config "$(SSH_CONFIG)")
+BUILD = --board "$(BOARD)" $(if $(SYSTEM),--system "$(SYSTEM)") $(if $(PYTHON_TREE),--python-tree "$(PYTHON_TREE)") $(if $(KEY),--key "$(KEY)")
+WISHES = $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(CONFIG),--config "$(CONFIG)") $(if $(MQTT_PASSWORD_FILE),--mqtt-password-file "$(MQTT_PASSWORD_FILE)")
 
 help: ## List the targets
 	@echo "edge-fer: make TARGET"
@@ -23,6 +29,12 @@ test: $(VENV)/.dev models check ## Check the code and run all tests
 
 test-system: $(VENV)/.dev models ## Long tests against real servers: RTSP, MJPEG, mosquitto (apt-get install ffmpeg mosquitto gir1.2-gst-rtsp-server-1.0 ...)
 	$(BIN)/python -m pytest -m system $(ARGS)
+
+test-arm: $(VENV)/.dev models ## The packages of every board as programs for ARM, emulated (apt-get install qemu-user-static mmdebstrap)
+	$(BIN)/python -m pytest -m arm $(ARGS)
+
+test-vm: $(VENV)/.dev models ## A whole ARM machine, emulated: deployment, camera, network, power cuts; an hour (apt-get install qemu-system-arm mmdebstrap ...)
+	$(BIN)/python -m pytest -m vm $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting and types
 	$(BIN)/ruff check .
@@ -45,6 +57,27 @@ convert: $(VENV)/.dev models ## Convert weights to the shipped models (NETWORK=n
 bench: $(VENV)/.dev models ## Measure this board: faces per second and watts (ARGS="--power-mode 15W --plot speed.png --baseline keras")
 	$(BIN)/edge-fer bench $(ARGS)
 
+boards: $(VENV)/.deploy ## List the boards, and what is installed on each
+	@$(BIN)/python -m deploy boards
+
+bundle: $(VENV)/.deploy models ## Build what is installed on a board, one signed archive (BOARD=jetson-nano PYTHON_TREE=folder SYSTEM=... KEY=...)
+	@$(BIN)/python -m deploy bundle $(BUILD) $(ARGS)
+
+deploy: $(if $(INVENTORY),$(VENV)/.fleet,$(VENV)/.deploy) models ## Install on a board over ssh, start it, go back if it is not well (BOARD=raspberry-pi-5 HOST=user@address CONFIG=edge-fer.toml; many: INVENTORY=fleet.yml)
+	@$(BIN)/python -m deploy $(if $(INVENTORY),fleet --inventory "$(INVENTORY)" $(if $(KEY),--key "$(KEY)") $(ARGS),deploy $(BUILD) $(AT) $(WISHES) $(ARGS))
+
+rollback: $(VENV)/.deploy ## Have a board run the release before (HOST=user@address)
+	@$(BIN)/python -m deploy rollback $(AT) $(ARGS)
+
+status: $(VENV)/.deploy ## Tell what runs on a board, and how it is (HOST=user@address)
+	@$(BIN)/python -m deploy status $(AT) $(ARGS)
+
+logs: $(VENV)/.deploy ## Show the journal of a board (HOST=user@address ARGS=-f)
+	@$(BIN)/python -m deploy logs $(AT) $(ARGS)
+
+undeploy: $(VENV)/.deploy ## Take it off a board; configuration and waiting events stay (HOST=user@address ARGS=--purge)
+	@$(BIN)/python -m deploy undeploy $(AT) $(ARGS)
+
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -59,5 +92,15 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing edge-fer and what its tests need into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[litert,demo,bench,convert,onnx,dev]'
-	@touch $@ $(VENV)/.run
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[litert,demo,bench,convert,onnx,deploy,fleet,dev]'
+	@touch $@ $(VENV)/.run $(VENV)/.deploy $(VENV)/.fleet
+
+$(VENV)/.deploy: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what deployment needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[deploy]'
+	@touch $@
+
+$(VENV)/.fleet: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what deployment to many boards needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[deploy,fleet]'
+	@touch $@ $(VENV)/.deploy

@@ -88,23 +88,33 @@ def release_id(version: str, manifest: bytes) -> str:
 def read_manifest(bundle: Path) -> dict[str, Any]:
     """The manifest of a bundle, its signature not checked; UnavailableError where the file is none."""
     try:
+        manifest = json.loads(_manifest_of(bundle))
+    except ValueError as err:
+        raise UnavailableError(f"{bundle}: its {MANIFEST} is damaged ({err})") from err
+    if not isinstance(manifest, dict) or manifest.get("name") != NAME or manifest.get("schema") != SCHEMA:
+        raise UnavailableError(f"{bundle}: not a bundle of {NAME} of schema {SCHEMA}; build it again")
+    return manifest
+
+
+def release_of(bundle: Path) -> str:
+    """The name that the release in a bundle has on a board; UnavailableError as `read_manifest`."""
+    return release_id(str(read_manifest(bundle)["version"]), _manifest_of(bundle))
+
+
+def _manifest_of(bundle: Path) -> bytes:
+    try:
         with tarfile.open(bundle, "r:") as archive:
             first = archive.next()
             content = archive.extractfile(first) if first and first.name == MANIFEST else None
             if content is None or first is None or first.size > _MOST_BYTES:
                 raise UnavailableError(f"{bundle}: not a bundle (it does not begin with {MANIFEST})")
-            manifest = json.loads(content.read())
+            return content.read()
     except tarfile.TarError as err:
         raise UnavailableError(f"{bundle}: not a bundle ({err})") from err
-    except ValueError as err:
-        raise UnavailableError(f"{bundle}: its {MANIFEST} is damaged ({err})") from err
     except OSError as err:
         if isinstance(err, UnavailableError):
             raise
         raise UnavailableError(f"{bundle}: cannot be read ({err.strerror or err})") from err
-    if not isinstance(manifest, dict) or manifest.get("name") != NAME or manifest.get("schema") != SCHEMA:
-        raise UnavailableError(f"{bundle}: not a bundle of {NAME} of schema {SCHEMA}; build it again")
-    return manifest
 
 
 def sha256_of(path: Path) -> str:
