@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data
+# Tests at a time: most wait for processes and brokers. Each worker needs up to 1.2 GB, once it has TensorFlow. With ARGS
+# one after the other, without workers: a few tests are done sooner, and those of -m system measure the machine.
+JOBS ?= $(if $(ARGS),0,3)
 
 # Two installations into one environment would disturb each other.
 .NOTPARALLEL:
@@ -24,8 +27,8 @@ help: ## List the targets
 run: $(VENV)/.run models ## Try it: sample clip, broker and live view (CAMERA=/dev/video0 BROKER=mqtt://user@host:1883 ARGS="--seconds 20")
 	@exec $(BIN)/edge-fer demo $(if $(CAMERA),--camera "$(CAMERA)") $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
 
-test: $(VENV)/.dev models check ## Check the code and run all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev models check ## Check the code and run all tests, JOBS=3 at a time (some of them: ARGS="tests/test_cli.py -k version")
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --max-worker-restart 0 $(ARGS)
 
 test-system: $(VENV)/.dev models ## Long tests against real servers: RTSP, MJPEG, mosquitto (apt-get install ffmpeg mosquitto gir1.2-gst-rtsp-server-1.0 ...)
 	$(BIN)/python -m pytest -m system $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,10 @@ for _signum, _handler in (
 ):
     if signal.getsignal(_signum) is signal.SIG_IGN:
         signal.signal(_signum, _handler)
+
+# Where TensorFlow is loaded first, tflite-runtime can make no interpreter any more; the other way round both work.
+with suppress(ImportError):  # from Python 3.12 on there is no tflite-runtime
+    import tflite_runtime.interpreter  # noqa: F401
 
 SHARED_MEDIA = Path(__file__).parents[2] / "shared" / "media"
 
@@ -73,8 +78,3 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the converter go last: once TensorFlow is loaded, tflite-runtime can make no interpreter any more."""
-    items.sort(key=lambda item: "converter" in item.path.parts)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar, Union
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from ports import free_port
 
 from edge_fer.broker import EmbeddedBroker
 from edge_fer.messages import Message
@@ -55,12 +56,6 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> None:
     while not condition():
         assert time.monotonic() < until_s, "waited in vain"
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def event(seq: int) -> Message:

@@ -10,7 +10,7 @@ import sys
 import threading
 
 import pytest
-from realbrokers import Make, Subscriber, wait_until
+from realbrokers import Make, Subscriber, free_port, wait_until
 
 from edge_fer.broker import EmbeddedBroker
 from edge_fer.errors import UnavailableError
@@ -42,7 +42,7 @@ def test_it_stops_with_clients_connected_and_leaves_no_thread_and_no_noise(
     subscribe: Make[Subscriber], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = set(threading.enumerate())
-    broker = EmbeddedBroker(0)
+    broker = EmbeddedBroker(free_port())
     broker.start()
     watcher = subscribe(broker.port)
     half_open = socket.create_connection(("127.0.0.1", broker.port))  # never says CONNECT

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 SSHD = next((path for path in ("/usr/sbin/sshd", shutil.which("sshd")) if path and Path(path).exists()), None)
 
@@ -29,7 +30,7 @@ class SshServer:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # its own need; systemd makes it elsewhere
         self.work, self.user = work, getpass.getuser()
-        self.port = _free_port()
+        self.port = free_port()
         self.key = make_key(work / "id")
         self.known_hosts = work / "known_hosts"
         (work / "authorized_keys").write_text((work / "id.pub").read_text())
@@ -67,12 +68,6 @@ class SshServer:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _answers(port: int) -> bool:

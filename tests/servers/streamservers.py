@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
+from ports import free_port
 from typing_extensions import Self
 
 HERE = Path(__file__).parent
@@ -114,12 +114,6 @@ class MjpegServer(StreamServer):
         """normal, freeze, dark, stall, garbage, corrupt: for those who are connected too."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/mode/{name}", timeout=10) as answer:
             assert answer.status == 200
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def python_with_rtsp() -> str:
