@@ -11,7 +11,10 @@ from deploy.release.work import Work
 REFUSING = ("python", "packages", "runtime", "inference", "configuration")
 """Checks of `edge-fer doctor` without which the daemon cannot run; others depend on what is attached today."""
 
-DOCTOR_S = 600.0
+PATIENCE = "10"
+"""A release that was just written comes from the card for the first time, on a board that runs another one."""
+
+DOCTOR_S = 900.0
 CHECK_S = 180.0
 
 
@@ -23,7 +26,7 @@ def examine(work: Work, name: str, config: bytes, called: str) -> None:
     work.told.step("doctor", "looks at this board, and tries the networks ...")
     place(work, work.layout.config_trial, config)
     try:
-        words = ["doctor", "--config", str(work.layout.config_trial), "--json"]
+        words = ["doctor", "--config", str(work.layout.config_trial), "--json", "--patience", PATIENCE]
         done = work.host.run_as(USER, [str(work.layout.launcher(name)), *words], _environ(work), DOCTOR_S)
     finally:
         remove_trial(work)

@@ -81,7 +81,7 @@ def _one_child(place: Place, what: str, words: Sequence[str], environ: Mapping[s
         return
     silent = False
     try:
-        said, complained = child.communicate(timeout=STEP_S)
+        said, complained = child.communicate(timeout=STEP_S * place.patience)
     except subprocess.TimeoutExpired:
         silent = True
         child.kill()
@@ -90,7 +90,7 @@ def _one_child(place: Place, what: str, words: Sequence[str], environ: Mapping[s
         if child.poll() is None:  # interrupted
             child.kill()
             child.wait()
-    yield from _read(words, said, _ending(child.returncode, complained, silent=silent))
+    yield from _read(words, said, _ending(child.returncode, complained, STEP_S * place.patience if silent else 0.0))
 
 
 def _read(words: Sequence[str], said: bytes, ending: Step) -> Iterator[Step]:
@@ -112,9 +112,9 @@ def _line(text: bytes) -> dict[str, Any]:
     return line if isinstance(line, dict) else {}
 
 
-def _ending(code: int, complained: bytes, *, silent: bool) -> Step:
-    if silent:
-        return Step("", {}, silent_s=STEP_S)
+def _ending(code: int, complained: bytes, silent_s: float) -> Step:
+    if silent_s:
+        return Step("", {}, silent_s=silent_s)
     if code < 0:
         return Step("", {}, signal=-code)
     words = complained.decode(errors="replace").strip().splitlines()

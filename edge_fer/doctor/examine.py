@@ -80,7 +80,7 @@ def examine(place: Place, config_file: Path | None = None) -> list[Finding]:
     began_s = time.monotonic()
     running = [(check, Apart(partial(run, check, patient), check.code)) for check in TOGETHER]
     for check, work in running:
-        found += _in_time(check, work, began_s)
+        found += _in_time(check, work, began_s, check.limit_s * place.patience)
     return [_without_secrets(finding) for finding in found]
 
 
@@ -97,11 +97,11 @@ def run(check: Check, patient: Patient) -> list[Finding]:
     return [dataclasses.replace(finding, check=check.code) for finding in found]
 
 
-def _in_time(check: Check, work: Apart[list[Finding]], began_s: float) -> list[Finding]:
+def _in_time(check: Check, work: Apart[list[Finding]], began_s: float, limit_s: float) -> list[Finding]:
     try:
-        return work.result(began_s + check.limit_s - time.monotonic())
+        return work.result(began_s + limit_s - time.monotonic())
     except TimeoutError:
-        told = failed(f"no answer within {check.limit_s:g} s", "is the machine overloaded, or a device stuck?")
+        told = failed(f"no answer within {limit_s:g} s", "is the machine overloaded, or a device stuck?")
         return [dataclasses.replace(told, check=check.code)]
 
 

@@ -40,6 +40,8 @@ class Place:
     """None: the kernel is asked."""
 
     unix_s: Callable[[], float] = time.time
+    patience: float = 1.0
+    """How many times longer than usual an answer may take."""
 
 
 class Patient:

@@ -167,14 +167,20 @@ def _cure_signal(patient: Patient, step: Step, what: str, action: str, word: str
     return f"the build of {what} does not fit this system: install another version of it"
 
 
+_MISSING_LIBRARIES = {
+    "libstdc++.so.6: cannot open": "apt-get install libstdc++6",
+    "libGL": "this is OpenCV for desktops: pip uninstall opencv-python, pip install opencv-python-headless",
+}
+
+
 def _cure_error(error: str, distribution: str) -> str:
     if newer := NEWER_GLIBC.search(error):
         return (
             f"it needs glibc {newer[1]}, this system has {glibc() or 'another C library'}: an older version of "
             f"{distribution}; {_older_runtime(distribution)}"
         )
-    if "libGL" in error:
-        return "this is OpenCV for desktops: pip uninstall opencv-python, pip install opencv-python-headless"
+    if sign := next((sign for sign in _MISSING_LIBRARIES if sign in error), None):
+        return _MISSING_LIBRARIES[sign]
     if "static TLS block" in error and (library := re.search(r"(/\S+\.so[\w.]*)", error)):
         return f"load it first: LD_PRELOAD={library[1]}, Environment=LD_PRELOAD=... in the systemd unit"
     if "ARRAY_API" in error or "NumPy 1.x" in error or "numpy.core.multiarray" in error:

@@ -132,6 +132,7 @@ def test_a_dead_numpy_hides_no_check_that_does_without(
         ("/lib/libc.so.6: version `GLIBC_2.34' not found (required by x.so)", "it needs glibc 2.34"),
         ("/lib/libc.so.6: version `GLIBC_2.34' not found", "ai-edge-litert==2.1.0"),
         ("libGL.so.1: cannot open shared object file", "opencv-python-headless"),
+        ("libstdc++.so.6: cannot open shared object file: No such file or directory", "apt-get install libstdc++6"),
         ("/usr/lib/libgomp.so.1: cannot allocate memory in static TLS block", "LD_PRELOAD=/usr/lib/libgomp.so.1"),
         ("numpy.core.multiarray failed to import", "pip install 'numpy<2'"),
         ("undefined symbol: xnn_go", "pip install --force-reinstall ai-edge-litert"),

@@ -20,6 +20,14 @@ BASE = (
 """What a board has before anything is deployed; mosquitto is the one thing that a user may add."""
 
 
+ESSENTIAL = (
+    *("base-files", "base-passwd", "bash", "coreutils", "dash", "findutils", "grep", "hostname", "libc-bin", "login"),
+    *("init-system-helpers", "libpam-modules", "libpam-runtime", "libstdc++6", "mount", "passwd", "sed", "tar"),
+    "util-linux",
+)
+"""What every Debian has."""
+
+
 def cache_folder() -> Path:
     """Where file systems are kept between runs: EDGE_FER_TEST_CACHE, or below the user's cache."""
     return Path(os.environ.get("EDGE_FER_TEST_CACHE") or Path.home() / ".cache" / "edge-fer" / "test-roots")
@@ -63,28 +71,7 @@ def _install(folder: Path, suite: str, packages: Sequence[str]) -> None:
 
 def _unpack(folder: Path, suite: str, machine: str, packages: Sequence[str]) -> None:
     """Without running what a package does when it is installed, which takes minutes where each program is emulated."""
-    wanted = [
-        "base-files",
-        "base-passwd",
-        "bash",
-        "coreutils",
-        "dash",
-        "findutils",
-        "grep",
-        "hostname",
-        "login",
-        "mount",
-    ]
-    wanted += [
-        "passwd",
-        "sed",
-        "tar",
-        "util-linux",
-        "init-system-helpers",
-        "libpam-modules",
-        "libpam-runtime",
-        *packages,
-    ]
+    wanted = [*ESSENTIAL, *packages]
     _mmdebstrap(folder, suite, "--variant=extract", f"--arch={machine}", f"--include={','.join(wanted)}")
 
 

@@ -8,16 +8,21 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from armcache import Unavailable
+from armroot import qemu
 from ports import free_port
 from rootfs import needs, rootfs, wait_until
 
 FOREIGN = {"arm64": "aarch64", "amd64": "x86_64"}
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
+# An ELF file of 64 bits for aarch64, whatever its ABI, a program or a library that can be run.
+MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
 
 
 class SystemdHost:
@@ -27,9 +32,9 @@ class SystemdHost:
         """Skips where this machine cannot do it."""
         needs("systemd-nspawn", "mmdebstrap", "ssh", "rsync", "script")
         self.foreign = FOREIGN[machine] != platform.machine()
-        if self.foreign:
-            _foreign_programs()
         self._stack, self.work, self.port = ExitStack(), work, free_port()
+        if self.foreign:
+            self._stack.enter_context(arm_programs())
         self.root = work / "root"
         self._lay_over(rootfs(suite, machine))
         self._let_in()
@@ -81,6 +86,12 @@ class SystemdHost:
     def journal(self, unit: str = "edge-fer.service") -> str:
         """Of this boot."""
         return self.said(f"journalctl -b --no-pager -o cat -u {unit}")
+
+    def leave_out(self, setting: str) -> None:
+        """Have the service run without what an emulator cannot do; a file of the kind that `systemctl edit` makes."""
+        folder = self.root / "etc/systemd/system/edge-fer.service.d"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "override.conf").write_text(f"[Service]\n{setting}\n")
 
     @property
     def name(self) -> str:
@@ -146,17 +157,28 @@ class SystemdHost:
         (folder / "authorized_keys").write_text((self.work / "id.pub").read_text())
 
 
-def _foreign_programs() -> None:
-    """Have the kernel run programs of the other architecture; skips where it cannot."""
-    if not (BINFMT / "qemu-aarch64").exists():
-        if not (BINFMT / "register").exists():
-            subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], capture_output=True, check=False)
-        subprocess.run(["update-binfmts", "--enable", "qemu-aarch64"], capture_output=True, check=False)
-    if not (BINFMT / "qemu-aarch64").exists():
-        pytest.skip(
-            "this kernel runs no programs of ARM (apt-get install qemu-user-static binfmt-support): deployment to an "
-            "ARM host NOT tested"
-        )
+@contextmanager
+def arm_programs() -> Iterator[None]:
+    """The kernel runs programs of ARM meanwhile; skips where it cannot.
+
+    By a qemu of the tests' own, before any that is installed: Debian 12's crashes in LiteRT.
+    """
+    try:
+        emulator = qemu()
+    except Unavailable as err:
+        pytest.skip(f"{err}: deployment to an ARM host NOT tested")
+    if not (BINFMT / "register").exists():
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)], capture_output=True, check=False)
+    name = f"edge-fer-test-{os.getpid()}"
+    try:
+        # F: opened now, so that it need not be in the container; P: programs see the name that they were called by.
+        (BINFMT / "register").write_text(f":{name}:M::{MAGIC}:{MASK}:{emulator}:PF")
+    except OSError as err:
+        pytest.skip(f"this kernel runs no programs of ARM ({err}): deployment to an ARM host NOT tested")
+    try:
+        yield
+    finally:
+        (BINFMT / name).write_text("-1")
 
 
 def _leaders(root: Path) -> list[int]:
@@ -167,8 +189,3 @@ def _leaders(root: Path) -> list[int]:
             if entry.name.isdigit() and (entry / "root").readlink() == root:
                 found.append(int(entry.name))
     return found
-
-
-def elapsed_s(began_s: float) -> float:
-    """Since a moment of the monotonic clock."""
-    return time.monotonic() - began_s

@@ -26,7 +26,9 @@ def user(
     make_bundles: Callable[[str], Bundles],
     broker: Mosquitto,
 ) -> Deployer:
-    return Deployer(tmp_path_factory.mktemp("user"), make_host("arm64"), make_bundles("generic-arm64"), broker)
+    host = make_host("arm64")
+    host.leave_out("PrivateIPC=no")  # no process under qemu can be handed a namespace
+    return Deployer(tmp_path_factory.mktemp("user"), host, make_bundles("generic-arm64"), broker)
 
 
 @pytest.fixture
