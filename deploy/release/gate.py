@@ -11,6 +11,9 @@ RESTARTS = 2
 
 REFUSED_CONFIG = "78"
 
+_WELL = ("online", "paused")
+"""How the daemon's own words begin where it is as it should be: a privacy pause outlives a deployment."""
+
 _PROPERTIES = ("ActiveState", "SubState", "NRestarts", "Result", "StatusText", "MainPID", "ExecMainStatus")
 
 
@@ -127,7 +130,7 @@ def read_sample(told: Mapping[str, str]) -> Sample:
 def _serves(status: str) -> bool:
     """Whether the daemon says that it works, and that its broker gets what it finds."""
     parts = [part.strip() for part in status.split(";")]
-    return parts[0].startswith("online") and "broker connected" in parts
+    return parts[0] in _WELL and "broker connected" in parts
 
 
 def _ending(sample: Sample) -> str:

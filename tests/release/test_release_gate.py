@@ -42,12 +42,18 @@ def test_the_broker_comes_late() -> None:
     assert found[1].warning == ""
 
 
+def test_a_privacy_pause_is_no_illness() -> None:
+    paused = UP._replace(status="paused; broker connected; 0 of 1 cameras online (front disabled: privacy pause)")
+    found = verdict([(0, STARTING), (6, paused), (100, paused)])
+    assert found is not None
+    assert (found[0], found[1].passed, found[1].warning) == (16, True, "")
+
+
 @pytest.mark.parametrize(
     "status",
     [
         "",
         "online; no broker; 15.0 frames/s",
-        "paused; broker connected; by mqtt",
         "starting",
         "online; broker not connected: no broker connected; 0.0 frames/s",
     ],
