@@ -33,11 +33,11 @@ test: $(VENV)/.dev models check ## Check the code and run all tests, JOBS=3 at a
 test-system: $(VENV)/.dev models ## Long tests against real servers: RTSP, MJPEG, mosquitto (apt-get install ffmpeg mosquitto gir1.2-gst-rtsp-server-1.0 ...)
 	$(BIN)/python -m pytest -m system $(ARGS)
 
-test-arm: $(VENV)/.dev models ## The packages of every board as programs for ARM, emulated (apt-get install qemu-user-static mmdebstrap)
-	$(BIN)/python -m pytest -m arm $(ARGS)
+test-arm: $(VENV)/.dev models ## The packages of every board as programs for ARM, emulated, as root (apt-get install mmdebstrap)
+	$(BIN)/python -m pytest -m arm tests/arm $(ARGS)
 
 test-vm: $(VENV)/.dev models ## A whole ARM machine, emulated: deployment, camera, network, power cuts; an hour (apt-get install qemu-system-arm mmdebstrap ...)
-	$(BIN)/python -m pytest -m vm $(ARGS)
+	$(BIN)/python -m pytest -m vm tests/vm $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting and types
 	$(BIN)/ruff check .

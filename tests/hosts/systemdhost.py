@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from armcache import Unavailable
 from armroot import qemu
@@ -39,7 +39,7 @@ class SystemdHost:
         self._lay_over(rootfs(suite, machine))
         self._let_in()
         self.console = work / "console.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: psutil.Popen | None = None
 
     def start(self) -> SystemdHost:
         """Boot; back when ssh answers."""
@@ -50,7 +50,7 @@ class SystemdHost:
         environ = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         if self.foreign:
             environ["SYSTEMD_SECCOMP"] = "0"  # the filter is for this machine's calls, which qemu makes
-        self._process = subprocess.Popen(
+        self._process = psutil.Popen(
             ["script", "-qefc", " ".join(command), str(self.console)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -100,14 +100,12 @@ class SystemdHost:
 
     def close(self) -> None:
         """End it, and all that it has written."""
-        if self._process and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-            for pid in _leaders(self.root):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(20)
+        if self._process:
+            ended = [self._process, *self._process.children(recursive=True)]
+            for process in ended:  # with the first process of the container go all others
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(ended, 20)
         self._stack.close()
 
     def _lay_over(self, lower: Path) -> None:
@@ -179,13 +177,3 @@ def arm_programs() -> Iterator[None]:
         yield
     finally:
         (BINFMT / name).write_text("-1")
-
-
-def _leaders(root: Path) -> list[int]:
-    """Processes whose root is there: those of the container."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and (entry / "root").readlink() == root:
-                found.append(int(entry.name))
-    return found
