@@ -13,6 +13,9 @@ from systemdhost import SystemdHost
 
 from deploy.checkout import PROJECT
 
+OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS")
+"""What a make that runs these tests would hand down to the one of a user."""
+
 GATE = ("--gate-s", "60")
 
 
@@ -45,7 +48,7 @@ class Deployer:
             errors="replace",
             check=False,
             timeout=1500,
-            env={**os.environ, **environ},
+            env={name: value for name, value in {**os.environ, **environ}.items() if name not in OF_MAKE},
         )
 
     def subscribe(self) -> Subscriber:
