@@ -76,7 +76,8 @@ def test_first_deployment_by_make_ends_with_a_service_whose_events_arrive(user: 
     assert heard.payloads(STATUS)[-1] == b"online"
     unit = user.host.properties()
     assert (unit["ActiveState"], unit["UnitFileState"], unit["NRestarts"]) == ("active", "enabled", "0")
-    assert unit["StatusText"].startswith("online; broker connected; 1 of 1 cameras online")
+    told_at_last = "online; broker connected; 1 of 1 cameras online"
+    wait_until(lambda: user.host.properties()["StatusText"].startswith(told_at_last), 60, told_at_last)
 
 
 def test_the_service_runs_hardened_and_not_as_root(user: Deployer, running: str) -> None:
@@ -290,7 +291,7 @@ class TestSystemd:
         user.host.said("systemctl stop edge-fer.service")
         unit = user.host.properties()
         assert (unit["ActiveState"], unit["Result"], unit["ExecMainStatus"]) == ("inactive", "success", "0")
-        assert heard.payloads(STATUS)[-1] == b"offline"
+        wait_until(lambda: heard.payloads(STATUS)[-1] == b"offline", 60, "offline")
         user.host.said("systemctl start edge-fer.service")
 
     @pytest.mark.usefixtures("running")
@@ -313,7 +314,7 @@ class TestSystemd:
         before = user.host.properties()["MainPID"]
         user.host.said("systemctl reload edge-fer.service")
         wait_until(lambda: "configuration read again" in user.host.journal(), 60, "the configuration is read")
-        assert user.host.properties()["ActiveState"] == "active"
+        wait_until(lambda: user.host.properties()["ActiveState"] == "active", 60, "it is reloaded")
         assert user.host.properties()["MainPID"] == before
         assert running
 
