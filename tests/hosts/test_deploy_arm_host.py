@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from deployer import Deployer
 from realbrokers import Mosquitto, Subscriber
-from releases import Bundles
+from releases import Bundles, configuration
 from rootfs import wait_until
 from systemdhost import SystemdHost
 
@@ -30,7 +30,9 @@ def user(
 ) -> Deployer:
     host = make_host("arm64")
     host.leave_out("PrivateIPC=no")  # no process under qemu can be handed a namespace
-    return Deployer(tmp_path_factory.mktemp("user"), host, make_bundles("generic-arm64"), broker)
+    deployer = Deployer(tmp_path_factory.mktemp("user"), host, make_bundles("generic-arm64"), broker)
+    deployer.config.write_text(configuration(broker.port, more="max_fps = 2"))  # as much as an emulator can look at
+    return deployer
 
 
 @pytest.fixture
