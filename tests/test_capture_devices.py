@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from edge_fer.capture.attached import AttachedCamera, list_cameras
-from edge_fer.capture.device import check_device, holders, permission_hint, wants_mjpg, why_unusable
+from edge_fer.capture.device import check_device, holders, permission_hint, rows_of, wants_mjpg, why_unusable
 from edge_fer.capture.listing import show_cameras, show_probes
 from edge_fer.capture.open import open_source
 from edge_fer.capture.probe import Probe, probe
@@ -403,3 +404,13 @@ def test_probes_of_addresses_are_shown_without_passwords(capsys: pytest.CaptureF
 def test_a_missing_device_is_told_before_anything_is_opened() -> None:
     with pytest.raises(CameraError, match="no such device"):
         open_source(parse_camera_uri("v4l2:/dev/v4l/by-id/usb-not-there?size=640x480"))
+
+
+def test_a_picture_that_comes_as_one_row_gets_its_rows_back() -> None:
+    """Seen with OpenCV 4.11 on a real kernel, with a camera whose format is BGR3."""
+    picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    size = {cv2.CAP_PROP_FRAME_WIDTH: 6.0, cv2.CAP_PROP_FRAME_HEIGHT: 4.0}
+    assert np.array_equal(rows_of(picture.reshape(1, -1), size.__getitem__), picture)
+    assert rows_of(picture, size.__getitem__) is picture
+    other = np.zeros((1, 7), np.uint8)
+    assert rows_of(other, size.__getitem__) is other

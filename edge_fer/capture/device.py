@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge_fer.capture.source import Picture, checked
 from edge_fer.capture.uri import CameraUri
@@ -42,6 +43,17 @@ MJPG_ABOVE_PX = 640 * 480
 """Beyond it, pictures that are not compressed do not fit through USB 2 at the frame rates that are wanted."""
 
 Access = Callable[[Path, int], bool]
+
+
+def rows_of(image: npt.NDArray[np.uint8], get: Callable[[int], float]) -> npt.NDArray[np.uint8]:
+    """The picture, (height, width, 3): OpenCV 4.11 hands over one of a camera that delivers BGR itself as a single row.
+
+    `get` gives properties of the capture; what is no such row is returned as it is.
+    """
+    if len(image) != 1:
+        return image
+    width, height = int(get(cv2.CAP_PROP_FRAME_WIDTH)), int(get(cv2.CAP_PROP_FRAME_HEIGHT))
+    return image.reshape(height, width, 3) if image.shape == (1, width * height * 3) else image
 
 
 class V4l2Camera:
@@ -78,7 +90,7 @@ class V4l2Camera:
                 return
             if not read:
                 raise CameraError(f"{self._name}: {self._why_nothing()}")
-            picture = checked(np.asarray(image, np.uint8), self._name)
+            picture = checked(rows_of(np.asarray(image, np.uint8), self._capture.get), self._name)
             if first:
                 self._compare(picture.shape[1], picture.shape[0])
                 first = False
