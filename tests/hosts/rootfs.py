@@ -45,7 +45,7 @@ def needs(*programs: str) -> None:
 
 def rootfs(suite: str = "bookworm", machine: str = "amd64", packages: Sequence[str] = BASE) -> Path:
     """A folder with a whole system, never to be changed: lay something over it. Skips where it cannot be made."""
-    wanted = hashlib.sha256(" ".join([suite, machine, *packages]).encode()).hexdigest()[:12]
+    wanted = hashlib.sha256(" ".join([suite, machine, *ESSENTIAL, *packages]).encode()).hexdigest()[:12]
     folder = cache_folder() / f"host-{suite}-{machine}-{wanted}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     native = rootfs(suite, packages=packages) if machine != "amd64" else None
